@@ -3,7 +3,11 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod hook_child;
+pub mod keys;
 pub mod mount;
 pub mod net;
 pub mod seccomp;
+pub mod signalfd;
 pub mod tty;
+pub mod wait;
