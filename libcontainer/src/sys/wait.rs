@@ -30,7 +30,7 @@ pub fn wait_pidfd(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Exit>, Er
     loop {
         // SAFETY: siginfo_t is plain data, for which all zeros is a valid value.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let id = pidfd.as_raw_fd().cast_unsigned();
+        let id = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(|_| Errno::EBADF)?;
         // SAFETY: `info` is a live siginfo_t for the whole call; the kernel writes it.
         let r = unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, flags) };
         match Errno::result(r) {
@@ -62,7 +62,8 @@ pub fn reap_any() -> Option<(i32, Exit)> {
 /// pidfd_open(2), Linux 5.3; the descriptor has CLOEXEC. Errors: ESRCH.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: no pointer is passed.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })? as i32;
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = i32::try_from(fd).map_err(|_| Errno::EOVERFLOW)?;
     // SAFETY: the kernel has just made `fd` and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
