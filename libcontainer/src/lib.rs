@@ -1,13 +1,16 @@
 //! libcontainer: OCI runtime-spec containers for Linux.
 #![deny(missing_docs)]
 
+pub mod capabilities;
 pub mod cgroups;
 pub mod devices;
 pub mod error;
 pub mod hooks;
 pub mod lifecycle;
 pub mod mounts;
+pub mod namespaces;
 pub mod notify_socket;
+pub mod rlimits;
 pub mod rootfs;
 pub mod seccomp;
 pub mod spec;
