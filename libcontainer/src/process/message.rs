@@ -95,6 +95,7 @@ pub enum FromChild {
 
 const NEED_MAPS: u8 = 1;
 const MOUNTS_DONE: u8 = 2;
+const CONSOLE: u8 = 3;
 const READY: u8 = 4;
 const FAILED: u8 = 5;
 const PROCEED: u8 = 6;
@@ -142,6 +143,14 @@ impl Channel {
     /// EPIPE when the parent is gone.
     pub fn mounts_done(&self) -> Result<(), Errno> {
         self.send(&[MOUNTS_DONE])
+    }
+
+    /// Child: hands over the terminal's master.
+    ///
+    /// # Errors
+    /// EPIPE when the parent is gone.
+    pub fn console(&self, master: BorrowedFd<'_>) -> Result<(), Errno> {
+        crate::sys::net::send_fd(self.0.as_fd(), master, &[CONSOLE])
     }
 
     /// Child: says that all is ready for the gate.
@@ -199,7 +208,7 @@ impl Channel {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         match (bytes.first(), fd) {
             (None, _) => Ok(FromChild::Closed),
-            (_, Some(fd)) => Ok(FromChild::Console(fd)),
+            (Some(&CONSOLE), Some(fd)) => Ok(FromChild::Console(fd)),
             (Some(&NEED_MAPS), None) => Ok(FromChild::NeedMaps),
             (Some(&MOUNTS_DONE), None) => Ok(FromChild::MountsDone),
             (Some(&READY), None) => Ok(FromChild::Ready),

@@ -26,6 +26,8 @@ pub struct ProcessPlan {
     pub candidates: Vec<CString>,
     /// Whether `candidates` come from PATH.
     pub from_path: bool,
+    /// Index of the candidate that the child found.
+    pub found: usize,
     /// Working directory inside.
     pub cwd: CString,
     /// User id inside.
@@ -34,6 +36,8 @@ pub struct ProcessPlan {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Whether setgroups(2) is called: not where the user namespace denies it.
+    pub set_groups: bool,
     /// File mode creation mask.
     pub umask: u32,
     /// Capability masks.
@@ -42,6 +46,8 @@ pub struct ProcessPlan {
     pub rlimits: Vec<Limit>,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
+    /// CAP_SYS_ADMIN stays until the seccomp filter is loaded, which without no_new_privs needs it.
+    pub keep_sys_admin: bool,
     /// Value for oom_score_adj.
     pub oom_score_adj: Option<i32>,
     /// Whether 0, 1 and 2 are a terminal.
@@ -72,14 +78,17 @@ pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Ve
         needs_home: !env.iter().any(|e| e.len() > 5 && e.starts_with("HOME=")),
         candidates: Vec::new(),
         from_path: false,
+        found: 0,
         cwd: working_directory(process, base, problems),
         uid: user.uid,
         gid: user.gid,
         groups: user.additional_gids,
+        set_groups: true,
         umask: user.umask.unwrap_or(0o022) & 0o777,
         capabilities: capabilities::plan(process.capabilities.as_ref(), available),
         rlimits: rlimits::plan(&process.rlimits, base, problems),
         no_new_privileges: process.no_new_privileges.unwrap_or(false),
+        keep_sys_admin: false,
         oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,
         console_size: process.console_size.as_ref().map(|s| (s.height, s.width)).filter(|s| s.0 > 0 && s.1 > 0),
