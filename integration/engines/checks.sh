@@ -26,13 +26,13 @@ check() {
     esac | tee -a "$OUT/results"
 }
 
-# The line a failed assertion printed; else what a command said last, with
-# the command itself.
+# What a failed assertion printed, and what a command said last before it.
 checks_reason() {
-    local told
+    local told last
     told=$(sed -n 's/^reason: //p' "$1" | tail -n 1)
-    [ -n "$told" ] || told=$(grep -v '^$' "$1" | tail -n 2 | paste -sd ' ')
-    echo "${told:-no output}" | tr -d '\r' | cut -c1-600
+    last=$(grep -v -e '^reason: ' -e '^[[:space:]]*$' "$1" | tail -n 2 | paste -sd ' ')
+    [ -z "$told" ] || [ -z "$last" ] || last=" (log ends: $last)"
+    echo "$told$last" | tr -d '\r' | cut -c1-800
 }
 
 # Prints the total over all engines; fails when a check failed or none ran.

@@ -2,6 +2,9 @@
 # cgroup parent of its own, so that nothing of the host's engines is touched
 # and nothing has to be killed by name; and the proof that nothing is left.
 
+# One engine's checks take about two minutes.
+SANDBOX_SECONDS=900
+
 # Writes $WORK/bin/NAME: appends its argv to $WORK/argv and becomes the
 # runtime. The runtime is copied first, because a rebuild during the checks
 # would change it. NAME stays: podman looks it up in runtime_supports_json.
@@ -25,7 +28,8 @@ sandbox_record_runtime() {
 sandbox_run() {
     local engine=$1 status=0
     mkdir -p "$WORK/$engine/log"
-    unshare --net --mount --pid --fork --kill-child=KILL --mount-proc \
+    timeout --foreground -k 10 "$SANDBOX_SECONDS" \
+        unshare --net --mount --pid --fork --kill-child=KILL --mount-proc \
         tini -g -- bash "$here/run" --inside "$engine" || status=$?
     [ $status = 0 ] || echo "not ok $engine/script: ended with $status" | tee -a "$WORK/$engine/results"
     OUT=$WORK/$engine check "$engine/host-left-clean" sandbox_host_is_clean "$engine"
@@ -47,6 +51,8 @@ sandbox_enter() {
     mount -t tmpfs tmpfs /etc/cni/net.d
     mount -t tmpfs tmpfs /etc/containers
     ip link set lo up
+    # conmon writes a file "oom" to wherever podman was started.
+    cd "$OUT"
     unset XDG_RUNTIME_DIR NOTIFY_SOCKET DOCKER_HOST CONTAINER_HOST
     sandbox_mountpoints >"$OUT/mountpoints"
 }
@@ -167,16 +173,21 @@ sandbox_host_is_clean() {
     [ -z "$left" ] || fail "network namespace $netns is still held"
     left=$(grep -lsF "$CGROUP" /proc/[0-9]*/cgroup || true)
     [ -z "$left" ] || fail "processes: $left"
-    unshare --mount bash -c '. "$1/sandbox.sh"; sandbox_remove_cgroup' bash "$here"
+    sandbox_remove_cgroups
 }
 
 # Removes the engine's cgroup parent from every hierarchy; fails when rmdir
 # does, which means that the cgroup is not empty.
-sandbox_remove_cgroup() {
+sandbox_remove_cgroups() {
+    # In a mount namespace, to see the hierarchies that the host has not mounted.
+    unshare --mount bash -c '. "$1/sandbox.sh"; sandbox_remove_mounted_cgroups' bash "$here"
+}
+
+sandbox_remove_mounted_cgroups() {
     local directory status=0
     sandbox_mount_cgroups
     while read -r directory; do
         rmdir "$directory" || status=1
-    done < <(find /sys/fs/cgroup -mount -type d -path "*$CGROUP*" -depth; find /sys/fs/cgroup/*/ -type d -path "*$CGROUP*" -depth)
+    done < <(find /sys/fs/cgroup -depth -type d -path "*$CGROUP*")
     return $status
 }

@@ -25,6 +25,7 @@ import termios
 import time
 
 STEP_SECONDS = 20
+DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
 
 
 def set_size(fd, size):
@@ -52,6 +53,9 @@ class Session:
             data = os.read(self.fd, 65536)
         except OSError:  # EIO: the other side is closed
             data = b""
+        # A shell asks where the cursor is; a terminal answers.
+        if b"\x1b[6n" in data:
+            os.write(self.fd, b"\x1b[1;1R")
         self.text += data.decode("utf-8", "replace")
         return bool(data)
 
@@ -67,7 +71,10 @@ class Session:
                 if not self.read(deadline):
                     raise EOFError
         elif kind == "send":
-            os.write(self.fd, value.encode().decode("unicode_escape").encode("latin-1"))
+            # Engines know a detach key only when one read returns it alone.
+            for byte in value.encode().decode("unicode_escape").encode("latin-1"):
+                time.sleep(0.2 if byte in DETACH_KEYS else 0.01)
+                os.write(self.fd, bytes([byte]))
         elif kind == "resize":
             set_size(self.fd, value)
         elif kind == "end":
