@@ -109,6 +109,9 @@ containerd_run_missing() {
 containerd_run_detached() {
     launch long -d -- sh -c 'trap "exit 5" TERM; while :; do sleep 0.1; done'
     same "$(task_status long)" RUNNING
+    # Where containerd_shim_leaves_nothing will look.
+    [ -d /run/containerd/io.containerd.runtime.v2.task/engines/long ]
+    [ -d /run/containerd/runc/engines/long ]
 }
 
 containerd_exec() {
@@ -200,6 +203,7 @@ containerd_survives() {
 containerd_shim_leaves_nothing() {
     sandbox_gone pgrep -af containerd-shim
     sandbox_gone find /run/containerd/io.containerd.runtime.v2.task /run/containerd/runc -mindepth 2
+    [ -d "$OUT/root/io.containerd.runtime.v2.task/engines" ]
     sandbox_gone find "$OUT/root/io.containerd.runtime.v2.task" -mindepth 2
     sandbox_gone sandbox_cgroups
 }

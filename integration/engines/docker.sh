@@ -205,7 +205,7 @@ docker_rm_force_all() {
     sandbox_gone sandbox_cgroups
     sandbox_gone sandbox_links
     sandbox_gone pgrep -af containerd-shim
-    sandbox_gone find "/run/docker/runtime-tested/moby" -mindepth 1
+    sandbox_gone find /run/docker/runtime-runc/moby -mindepth 1
 }
 
 docker_live_containers() {
@@ -214,6 +214,11 @@ docker_live_containers() {
     docker pause paused
     start restarting --restart always "$BUSYBOX" sleep 1000
     same "$(docker ps -q | wc -l)" 3
+    # Where docker_state_is_empty will look; the shim says runc for every runtime.
+    local id
+    id=$(container live '{{.Id}}')
+    [ -d "/run/docker/runtime-runc/moby/$id" ]
+    [ -d "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/$id" ]
 }
 
 # dockerd stops the live containers when it is told to end.
@@ -223,6 +228,6 @@ docker_shutdown_stops() {
 }
 
 docker_state_is_empty() {
-    sandbox_gone find /run/docker/runtime-tested/moby /run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby \
+    sandbox_gone find /run/docker/runtime-runc/moby /run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby \
         -mindepth 1
 }

@@ -162,6 +162,8 @@ podman_inspect() {
     same "$(container long '{{.OCIRuntime}}')" "$(basename "$RUNTIME")"
     [ "$(container long '{{.State.Pid}}')" -gt 1 ]
     same "$(container long '{{.ImageName}}')" "$BUSYBOX"
+    # Where podman_state_is_empty will look: podman gives no --root.
+    [ -d "/run/$(basename "$RUNTIME")/$(container long '{{.Id}}')" ]
 }
 
 podman_exec() {
