@@ -1,7 +1,7 @@
 # Checks: how one is run, counted and reported, and what it may assert.
 #
 # A check is a shell function. It runs in a subshell under `set -e`; whatever
-# it prints goes to a log, and the log's last line is the reason of a failure.
+# it prints goes to a log, from which the reason of a failure is taken.
 
 SKIPPED=77
 
@@ -14,14 +14,18 @@ check() {
     set +e
     (
         set -eEuo pipefail
-        trap 'echo "command failed ($?): $BASH_COMMAND" >&2' ERR
+        shopt -s inherit_errexit
+        # Also for $(...): a command in an argument fails its check too,
+        # where `set -e` alone would take its empty output for an answer.
+        trap 'echo "command failed ($?): $BASH_COMMAND" | tee -a "$log.errors" >&2' ERR
         "$@"
     ) >"$log" 2>&1 </dev/null
     status=$?
     set -e
+    [ $status != 0 ] || [ ! -e "$log.errors" ] || status=1
     case $status in
         0) echo "ok $name" ;;
-        "$SKIPPED") echo "skip $name: $(checks_reason "$log")" ;;
+        "$SKIPPED") echo "skip $name: $(sed -n 's/^reason: //p' "$log")" ;;
         *) echo "not ok $name: $(checks_reason "$log")" ;;
     esac | tee -a "$OUT/results"
 }

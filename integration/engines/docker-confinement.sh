@@ -88,12 +88,13 @@ docker_update() {
 }
 
 docker_ulimit() {
-    same "$(docker run --rm --ulimit nofile=100:200 "$BUSYBOX" sh -c 'ulimit -Sn; ulimit -Hn' | paste -sd ' ')" '100 200'
+    same "$(docker run --rm --ulimit nofile=100:200 "$BUSYBOX" sh -c 'echo $(ulimit -Sn) $(ulimit -Hn)')" '100 200'
 }
 
 docker_user() {
     same "$(docker run --rm --user 1000:2000 "$BUSYBOX" id)" 'uid=1000(app) gid=2000(extra) groups=2000(extra)'
-    same "$(docker run --rm --user app --group-add 33 "$BUSYBOX" id -G | tr ' ' '\n' | sort -n | paste -sd ' ')" '33 1000 2000'
+    has "$(docker run --rm --user app --group-add 33 "$BUSYBOX" id)" '33(www-data)'
+    has "$(docker run --rm --user app --group-add 33 "$BUSYBOX" id)" '2000(extra)'
     exits 1 docker run --rm --user 1000 "$BUSYBOX" touch /new
 }
 
@@ -168,8 +169,12 @@ docker_seccomp_default() {
 }
 
 docker_seccomp_profile() {
-    echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}' \
-        >"$OUT/no-mkdir.json"
+    cat >"$OUT/no-mkdir.json" <<-END
+	{
+	  "defaultAction": "SCMP_ACT_ALLOW",
+	  "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]
+	}
+	END
     exits 1 docker run --rm --security-opt "seccomp=$OUT/no-mkdir.json" "$BUSYBOX" mkdir /tmp/new
     has "$said" 'Operation not permitted'
     docker run --rm --security-opt "seccomp=$OUT/no-mkdir.json" "$BUSYBOX" touch /tmp/new
@@ -181,6 +186,8 @@ docker_masked_paths() {
     has "$said" 'Read-only file system'
 }
 
+mounts='mkdir /m && mount -t tmpfs tmpfs /m && echo mounted'
+
 # --privileged asks for every capability. runc refuses one that this machine
 # does not have; wherry warns and goes on.
 refused_for_capabilities() {
@@ -189,7 +196,7 @@ refused_for_capabilities() {
 
 docker_privileged() {
     local said status=0
-    said=$(docker run --rm --privileged "$BUSYBOX" sh -c 'mkdir /m && mount -t tmpfs tmpfs /m && echo mounted' 2>&1) || status=$?
+    said=$(docker run --rm --privileged "$BUSYBOX" sh -c "$mounts" 2>&1) || status=$?
     ! refused_for_capabilities "$said" || skip 'a capability is missing here, and the runtime refuses'
     same "$said" mounted
     same $status 0
@@ -197,8 +204,8 @@ docker_privileged() {
 
 docker_exec_privileged() {
     local said status=0
-    start plain "$BUSYBOX" sleep 1000
-    said=$(docker exec --privileged plain sh -c 'mkdir /m && mount -t tmpfs tmpfs /m && echo mounted' 2>&1) || status=$?
+    start plain "$BUSYBOX" sleep 1000 >&2
+    said=$(docker exec --privileged plain sh -c "$mounts" 2>&1) || status=$?
     docker rm -f plain
     ! refused_for_capabilities "$said" || skip 'a capability is missing here, and the runtime refuses'
     same "${said##*$'\n'}" mounted
@@ -210,6 +217,7 @@ docker_namespaces_shared() {
     same "$(docker run --rm --net container:owner "$BUSYBOX" readlink /proc/self/ns/net)" \
         "$(docker exec owner readlink /proc/self/ns/net)"
     has "$(docker run --rm --pid container:owner "$BUSYBOX" ps)" 'sleep 1000'
-    same "$(docker run --rm --net host --ipc host --uts host "$BUSYBOX" readlink /proc/self/ns/net)" "$(readlink /proc/self/ns/net)"
+    same "$(docker run --rm --net host --ipc host --uts host "$BUSYBOX" readlink /proc/self/ns/net)" \
+        "$(readlink /proc/self/ns/net)"
     docker rm -f owner
 }

@@ -148,8 +148,8 @@ docker_exec_detached() {
 docker_attach() {
     start shell -it "$BUSYBOX" sh
     local status=0
-    docker_terminal 24x80 'send:\n' 'expect:/ # ' 'send:echo at$((40+2))\n' 'expect:at42' 'expect:# ' 'send:\x10\x11' -- \
-        attach shell || status=$?
+    docker_terminal 24x80 'send:\n' 'expect:/ # ' 'send:echo at$((40+2))\n' 'expect:at42' 'expect:# ' \
+        'send:\x10\x11' -- attach shell || status=$?
     # docker's own code for "read escape sequence".
     same $status 1
     status_is shell running
@@ -159,7 +159,7 @@ docker_attach() {
 docker_logs() {
     docker kill -s USR1 long
     eventually logged long 'got USR1'
-    same "$(docker logs long | head -n 1)" first
+    same "$(docker logs long | sed -n 1p)" first
     [[ $(docker logs -t --tail 1 long) =~ ^20[0-9-]+T.*got ]] || fail 'no time stamp'
 }
 

@@ -121,7 +121,7 @@ docker_nginx_published() {
 }
 
 logged() {
-    docker logs "$1" 2>&1 | grep -qF "$2"
+    [[ $(docker logs "$1" 2>&1) == *"$2"* ]]
 }
 
 # Two containers and the host: five namespaces, all different.

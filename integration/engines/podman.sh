@@ -199,14 +199,14 @@ podman_attach() {
 podman_logs() {
     podman kill -s USR1 long
     eventually logged 'got USR1'
-    same "$(podman logs long | head -n 1)" first
+    same "$(podman logs long | sed -n 1p)" first
     start counter "$BUSYBOX" sh -c 'for i in 1 2 3 4 5; do echo line $i; sleep 0.3; done'
     same "$(podman logs -f counter | wc -l)" 5
     podman rm -f -t 0 counter
 }
 
 logged() {
-    podman logs long | grep -qF "$1"
+    [[ $(podman logs long) == *"$1"* ]]
 }
 
 podman_top() {
@@ -295,7 +295,8 @@ podman_security() {
 }
 
 podman_privileged() {
-    same "$(run_once --privileged "$BUSYBOX" sh -c 'mount -t tmpfs tmpfs /mnt 2>/dev/null || mkdir /mnt && mount -t tmpfs tmpfs /mnt && echo mounted')" mounted
+    same "$(run_once --privileged "$BUSYBOX" sh -c 'mkdir /m && mount -t tmpfs tmpfs /m && echo mounted')" mounted
+    exits 1 run_once "$BUSYBOX" sh -c 'mkdir /m && mount -t tmpfs tmpfs /m'
 }
 
 podman_volumes() {
@@ -309,7 +310,8 @@ podman_volumes() {
 }
 
 podman_uidmap() {
-    same "$(run_once --uidmap 0:100000:65536 --gidmap 0:100000:65536 "$BUSYBOX" awk '{ print $1, $2, $3 }' /proc/self/uid_map)" \
+    local map=0:100000:65536
+    same "$(run_once --uidmap $map --gidmap $map "$BUSYBOX" awk '{ print $1, $2, $3 }' /proc/self/uid_map)" \
         '0 100000 65536'
 }
 
@@ -359,7 +361,8 @@ containerfile() {
 # Unlike run, build takes its cgroup parent as the container's own cgroup.
 podman_build() {
     containerfile podman-build
-    podman build -q --isolation oci --cgroup-parent "$CGROUP/build" --network none -t wherry.test/built:1 "$OUT/podman-build"
+    podman build -q --isolation oci --cgroup-parent "$CGROUP/build" --network none \
+        -t wherry.test/built:1 "$OUT/podman-build"
     same "$(run_once wherry.test/built:1 | paste -sd ' ')" 'copied copied 0 1000'
     containerfile failing
     echo 'RUN exit 6' >>"$OUT/failing/Containerfile"
@@ -368,8 +371,8 @@ podman_build() {
 
 buildah_build() {
     containerfile buildah-build
-    timeout -k 5 120 buildah build -q --runtime "$RUNTIME" --isolation oci --cgroup-parent "$CGROUP/build" --network none \
-        -t wherry.test/buildah:1 "$OUT/buildah-build"
+    timeout -k 5 120 buildah build -q --runtime "$RUNTIME" --isolation oci --cgroup-parent "$CGROUP/build" \
+        --network none -t wherry.test/buildah:1 "$OUT/buildah-build"
     same "$(run_once wherry.test/buildah:1 | paste -sd ' ')" 'copied copied 0 1000'
     timeout -k 5 30 buildah from --name worker "$BUSYBOX"
     cp "$WORK/argv" "$OUT/argv-before"
