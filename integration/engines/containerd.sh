@@ -101,9 +101,9 @@ containerd_run_tty() {
 
 containerd_run_missing() {
     exits 1 launch missing -- no-such-command
-    has "$said" 'executable file not found'
-    ctr container rm missing
     same "$(ctr task ls -q)" ''
+    ctr container rm missing
+    has "$said" 'executable file not found'
 }
 
 containerd_run_detached() {
