@@ -8,6 +8,7 @@ pub mod hooks;
 pub mod lifecycle;
 pub mod mounts;
 pub mod notify_socket;
+pub mod procfs;
 pub mod rootfs;
 pub mod seccomp;
 pub mod spec;
