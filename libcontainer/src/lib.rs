@@ -13,6 +13,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod notify_socket;
 pub mod process;
+pub mod procfs;
 pub mod rfc3339;
 pub mod rlimits;
 pub mod rootfs;
