@@ -101,3 +101,113 @@ fn block(rule: &DeviceRule) -> Vec<Instruction> {
     out.extend(act);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::devices::{MKNOD, READ, WRITE};
+    use super::*;
+
+    fn rule(allow: bool, kind: Kind, major: Option<u32>, minor: Option<u32>, access: u8) -> DeviceRule {
+        DeviceRule { allow, kind, major, minor, access, index: None }
+    }
+
+    /// What the spec says: for each bit asked for, the last rule that fits; nothing fits: denied.
+    fn granted(rules: &[DeviceRule], kind: Kind, major: u32, minor: u32, access: u8) -> bool {
+        [MKNOD, READ, WRITE].iter().filter(|bit| access & **bit != 0).all(|bit| {
+            let fits = |r: &&DeviceRule| {
+                (r.kind == Kind::All || r.kind == kind)
+                    && r.major.is_none_or(|n| n == major)
+                    && r.minor.is_none_or(|n| n == minor)
+                    && r.access & bit != 0
+            };
+            rules.iter().rev().find(fits).is_some_and(|r| r.allow)
+        })
+    }
+
+    fn bytes(program: &[Instruction]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for i in program {
+            out.extend([i.code, i.registers]);
+            out.extend(i.offset.to_le_bytes());
+            out.extend(i.immediate.to_le_bytes());
+        }
+        out
+    }
+
+    /// Runs the program for all requests of a small world and compares.
+    fn check(rules: &[DeviceRule]) {
+        let text = bytes(&compile(rules));
+        let vm = rbpf::EbpfVmRaw::new(Some(&text)).unwrap();
+        for (kind, number) in [(Kind::Block, BLOCK), (Kind::Char, CHAR)] {
+            for major in [1, 8, u32::MAX] {
+                for minor in [0, 3, u32::MAX] {
+                    for access in 1..=ALL {
+                        let mut context = Vec::new();
+                        context.extend((i32::from(access) << 16 | number).to_le_bytes());
+                        context.extend(major.to_le_bytes());
+                        context.extend(minor.to_le_bytes());
+                        let answer = vm.execute_program(&mut context).unwrap();
+                        assert_eq!(answer == 1, granted(rules, kind, major, minor, access), "{rules:?} {kind:?} {major}:{minor} {access}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn permutations(rules: &[DeviceRule], visit: &mut dyn FnMut(&[DeviceRule])) {
+        fn go(rest: &mut Vec<DeviceRule>, at: usize, visit: &mut dyn FnMut(&[DeviceRule])) {
+            if at == rest.len() {
+                return visit(rest);
+            }
+            for i in at..rest.len() {
+                rest.swap(at, i);
+                go(rest, at + 1, visit);
+                rest.swap(at, i);
+            }
+        }
+        go(&mut rules.to_vec(), 0, visit);
+    }
+
+    #[test]
+    fn the_program_agrees_with_the_rule_list_in_every_order() {
+        let sets = [
+            vec![
+                rule(false, Kind::All, None, None, ALL),
+                rule(true, Kind::Char, Some(1), None, READ | WRITE),
+                rule(false, Kind::Char, Some(1), Some(3), WRITE),
+                rule(true, Kind::All, None, Some(3), MKNOD),
+                rule(true, Kind::Block, Some(8), Some(0), ALL),
+            ],
+            vec![
+                rule(true, Kind::All, None, None, ALL),
+                rule(false, Kind::Block, Some(8), None, ALL),
+                rule(true, Kind::Block, Some(8), Some(0), READ),
+                rule(false, Kind::All, Some(u32::MAX), Some(u32::MAX), READ | MKNOD),
+                rule(false, Kind::All, None, None, WRITE),
+            ],
+        ];
+        for set in sets {
+            permutations(&set, &mut |rules| check(rules));
+        }
+    }
+
+    #[test]
+    fn without_rules_everything_is_denied() {
+        check(&[]);
+    }
+
+    #[test]
+    fn nothing_follows_a_rule_for_everything() {
+        let all = rule(true, Kind::All, None, None, ALL);
+        let program = compile(&[rule(false, Kind::Char, Some(1), Some(3), ALL), all.clone()]);
+        assert_eq!(program.len(), 8);
+        check(&[rule(false, Kind::Char, Some(1), Some(3), ALL), all]);
+    }
+
+    #[test]
+    fn the_default_list_is_short() {
+        let rules = super::super::devices::rules(&[], &mut Vec::new());
+        assert!(compile(&rules).len() < 64);
+        check(&rules);
+    }
+}

@@ -223,6 +223,11 @@ fn memberships(text: &str) -> Vec<Membership<'_>> {
         .collect()
 }
 
+/// The v2 path of /proc/PID/cgroup's text.
+pub(super) fn own_unified_path(text: &str) -> Option<&str> {
+    memberships(text).into_iter().find(|m| m.controllers.is_empty()).map(|m| m.path)
+}
+
 fn parse_mountinfo(text: &str) -> Vec<Mount> {
     text.lines()
         .filter_map(|line| {

@@ -19,6 +19,7 @@ mod path;
 mod plan;
 mod process_list;
 mod remove;
+mod enter;
 mod stored;
 
 pub use apply::Cgroup;
@@ -26,4 +27,5 @@ pub use attach::{AttachError, attach_self};
 pub use device_program::Instruction;
 pub use layout::{Hierarchy, Layout, Unified};
 pub use plan::{CgroupPlan, MountView, Phase, Place, Request, Rule, Write};
-pub use stored::{Attach, Stored, StoredPlace};
+pub use enter::{Attach, SubCgroup};
+pub use stored::{Stored, StoredPlace};

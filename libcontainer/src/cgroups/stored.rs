@@ -1,7 +1,7 @@
 //! A container's cgroup as later commands know it: where it is in each hierarchy and which inode it had.
 //! In and out: a small JSON array for the state file. Everything is opened when it is needed, and only what is needed.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
@@ -32,24 +32,6 @@ pub struct StoredPlace {
 pub struct Stored {
     /// One per hierarchy.
     pub places: Vec<StoredPlace>,
-}
-
-/// Descriptors through which a new process enters the cgroup.
-#[derive(Debug, Default)]
-pub struct Attach {
-    /// v1 `tasks` files, for [`super::attach_self`].
-    pub tasks: Vec<OwnedFd>,
-    /// Their paths, for errors.
-    pub paths: Vec<String>,
-    /// The v2 directory, for CLONE_INTO_CGROUP.
-    pub unified: Option<OwnedFd>,
-}
-
-impl Attach {
-    /// The v2 directory, borrowed.
-    pub fn into_cgroup_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
-    }
 }
 
 impl StoredPlace {
@@ -100,26 +82,6 @@ impl CgroupPlan {
 }
 
 impl Stored {
-    /// Opens what a new process of the container needs to enter the cgroup (`exec`).
-    ///
-    /// # Errors
-    /// The cgroup is gone, or a file cannot be opened.
-    pub fn attach(&self) -> Result<Attach> {
-        let mut out = Attach::default();
-        for place in &self.places {
-            let dir = place.open_existing()?;
-            if place.is_v2() {
-                out.unified = Some(dir);
-                continue;
-            }
-            let path = format!("{}/tasks", place.directory());
-            let tasks = file::open_write(&dir, "tasks").map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
-            out.tasks.push(tasks);
-            out.paths.push(path);
-        }
-        Ok(out)
-    }
-
     /// The v2 place.
     pub fn unified(&self) -> Option<&StoredPlace> {
         self.places.last().filter(|p| p.is_v2())
