@@ -63,7 +63,11 @@ fn open(target: &OsString) -> Result<Option<File>> {
     let bytes = target.as_bytes();
     for other in ["journald:", "syslog:"] {
         if bytes.starts_with(other.as_bytes()) {
-            bail!("--log {}: logging to {} is not supported yet", target.to_string_lossy(), other.trim_end_matches(':'));
+            bail!(
+                "--log {}: logging to {} is not supported yet",
+                target.to_string_lossy(),
+                other.trim_end_matches(':')
+            );
         }
     }
     let path = Path::new(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));

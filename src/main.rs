@@ -36,7 +36,10 @@ fn answer(name: &OsString, args: &[OsString]) -> u8 {
         return failure::report(&e, None);
     }
     match request {
-        Ok(Request::Call(call)) => (call.command.run)(&call).unwrap_or_else(|e| failure::report(&e, Some(call.command))),
+        Ok(Request::Call(call)) => {
+            log::debug!("{} of wherry {}", call.command.name, version::VERSION);
+            (call.command.run)(&call).unwrap_or_else(|e| failure::report(&e, Some(call.command)))
+        }
         Ok(_) => 0,
         Err(e) => failure::report(&e.into(), None),
     }

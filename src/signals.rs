@@ -79,7 +79,9 @@ mod tests {
     #[test]
     fn the_table_has_the_kernels_numbers() {
         assert_eq!(NAMES.len(), 31);
-        for (name, n) in [("CHLD", libc::SIGCHLD), ("STOP", libc::SIGSTOP), ("WINCH", libc::SIGWINCH), ("SYS", libc::SIGSYS)] {
+        for (name, n) in
+            [("CHLD", libc::SIGCHLD), ("STOP", libc::SIGSTOP), ("WINCH", libc::SIGWINCH), ("SYS", libc::SIGSYS)]
+        {
             assert_eq!(number(name), Some(n));
         }
     }

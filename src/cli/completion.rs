@@ -49,18 +49,27 @@ fn bash_case(out: &mut String, flag: &Flag, command: Option<&Command>) {
         (Some("DIR"), _) => "COMPREPLY=($(compgen -d -- \"$cur\"))".to_owned(),
         _ => ":".to_owned(),
     };
-    let _ = writeln!(out, "        {}:--{}{} ) {action}; return ;;", command.map_or("", |c| c.name), flag.long,
-        short.replace("|-", &format!(" | {}:-", command.map_or("", |c| c.name))));
+    let _ = writeln!(
+        out,
+        "        {}:--{}{} ) {action}; return ;;",
+        command.map_or("", |c| c.name),
+        flag.long,
+        short.replace("|-", &format!(" | {}:-", command.map_or("", |c| c.name)))
+    );
 }
 
 fn bash() -> String {
     let names: Vec<&str> = commands().map(|c| c.name).collect();
     let mut out = "# bash completion for wherry\n_wherry() {\n".to_owned();
-    out += "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd= i\n";
+    out += "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd= i j\n";
     out += "    local -a globals=()\n    COMPREPLY=()\n";
     out += "    for ((i = 1; i < COMP_CWORD; i++)); do\n        case ${COMP_WORDS[i]} in\n";
     let valued: Vec<String> = GLOBALS.iter().filter(|f| f.value.is_some()).map(|f| format!("--{}", f.long)).collect();
-    let _ = writeln!(out, "            {}) globals+=(\"${{COMP_WORDS[i]}}\" \"${{COMP_WORDS[i+1]-}}\"); ((i++)) ;;", valued.join("|"));
+    let _ = writeln!(
+        out,
+        "            {}) [[ ${{COMP_WORDS[i+1]-}} == = ]] && j=2 || j=1; globals+=(\"${{COMP_WORDS[i]}}\" \"${{COMP_WORDS[i+j]-}}\"); ((i += j)) ;;",
+        valued.join("|")
+    );
     out += "            -*) globals+=(\"${COMP_WORDS[i]}\") ;;\n            *) cmd=${COMP_WORDS[i]}; break ;;\n        esac\n    done\n";
     out += "    case $cmd:$prev in\n";
     for flag in shown(GLOBALS.iter()) {
@@ -72,11 +81,21 @@ fn bash() -> String {
         }
     }
     out += "    esac\n    case $cmd in\n";
-    let _ = writeln!(out, "        '') COMPREPLY=($(compgen -W '{} help {} --version' -- \"$cur\")) ;;", names.join(" "), words(GLOBALS.iter()));
+    let _ = writeln!(
+        out,
+        "        '') COMPREPLY=($(compgen -W '{} help {} --version' -- \"$cur\")) ;;",
+        names.join(" "),
+        words(GLOBALS.iter())
+    );
     let _ = writeln!(out, "        help) COMPREPLY=($(compgen -W '{}' -- \"$cur\")) ;;", names.join(" "));
     for command in commands() {
         let ids = if takes_known_id(command) { "$(wherry \"${globals[@]}\" list -q 2>/dev/null)" } else { "" };
-        let _ = writeln!(out, "        {}) COMPREPLY=($(compgen -W \"{} {ids}\" -- \"$cur\")) ;;", command.name, words(command.all_flags()));
+        let _ = writeln!(
+            out,
+            "        {}) COMPREPLY=($(compgen -W \"{} {ids}\" -- \"$cur\")) ;;",
+            command.name,
+            words(command.all_flags())
+        );
     }
     out + "    esac\n}\ncomplete -F _wherry wherry\n"
 }
@@ -121,7 +140,8 @@ fn zsh() -> String {
     for command in commands() {
         let _ = writeln!(out, "                '{}:{}'", command.name, zsh_text(command.summary));
     }
-    out += "            )\n            _describe command commands ;;\n        argument)\n            case $words[1] in\n";
+    out +=
+        "            )\n            _describe command commands ;;\n        argument)\n            case $words[1] in\n";
     for command in commands() {
         let mut parts: Vec<String> = shown(command.all_flags()).flat_map(|f| zsh_flag(f, Some(command))).collect();
         parts.push("{-h,--help}'[show help]'".to_owned());
@@ -131,7 +151,12 @@ fn zsh() -> String {
         if command.arity.1.is_none() {
             parts.push("'*::command:_normal'".to_owned());
         }
-        let _ = writeln!(out, "                {}) _arguments {} ;;", command.name, parts.join(" \\\n                    "));
+        let _ = writeln!(
+            out,
+            "                {}) _arguments {} ;;",
+            command.name,
+            parts.join(" \\\n                    ")
+        );
     }
     out + "            esac ;;\n    esac\n}\n_wherry \"$@\"\n"
 }
@@ -152,7 +177,12 @@ fn fish_flag(out: &mut String, flag: &Flag, command: Option<&Command>) {
         (Some("FILE" | "DIR"), _) => " -r -F".to_owned(),
         _ => " -x".to_owned(),
     };
-    let _ = writeln!(out, "complete -c wherry -n '{condition}' -l {}{short}{value} -d '{}'", flag.long, fish_text(flag.help));
+    let _ = writeln!(
+        out,
+        "complete -c wherry -n '{condition}' -l {}{short}{value} -d '{}'",
+        flag.long,
+        fish_text(flag.help)
+    );
 }
 
 fn fish() -> String {
@@ -169,7 +199,11 @@ fn fish() -> String {
             fish_flag(&mut out, flag, Some(command));
         }
         if takes_known_id(command) {
-            let _ = writeln!(out, "complete -c wherry -n '__fish_seen_subcommand_from {}' -a '(wherry list -q 2>/dev/null)'", command.name);
+            let _ = writeln!(
+                out,
+                "complete -c wherry -n '__fish_seen_subcommand_from {}' -a '(wherry list -q 2>/dev/null)'",
+                command.name
+            );
         }
     }
     out

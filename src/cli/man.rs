@@ -13,7 +13,11 @@ pub fn pages() -> Vec<(String, String)> {
 
 fn header(name: &str, summary: &str) -> String {
     let title = name.to_uppercase();
-    format!(".TH {title} 8 \"\" \"wherry\" \"System Manager's Manual\"\n.SH NAME\n{} \\- {}\n", roff(name), roff(summary))
+    format!(
+        ".TH {title} 8 \"\" \"wherry\" \"System Manager's Manual\"\n.SH NAME\n{} \\- {}\n",
+        roff(name),
+        roff(summary)
+    )
 }
 
 fn program() -> String {
@@ -35,7 +39,8 @@ fn program() -> String {
     out += "the place in config.json.\n";
     out += ".SH FILES\n.TP\n.I /run/wherry\nState root of the root user.\n.TP\n.I $XDG_RUNTIME_DIR/wherry\nState root of other users.\n";
     out += ".SH ENVIRONMENT\n.TP\n.B LISTEN_FDS, LISTEN_PID\nSocket activation: with create and run the descriptors pass into the container.\n";
-    out += ".TP\n.B NOTIFY_SOCKET\nReadiness messages of the container are passed on to it; start waits for the first.\n";
+    out +=
+        ".TP\n.B NOTIFY_SOCKET\nReadiness messages of the container are passed on to it; start waits for the first.\n";
     out += ".SH SEE ALSO\n.BR containerd (8),\n.BR podman (1),\n.BR namespaces (7),\n.BR cgroups (7)\n";
     out
 }

@@ -97,9 +97,10 @@ impl Values {
     /// The value as a number; an empty one counts as not given.
     pub fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Usage> {
         match self.text(name)? {
-            Some(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
-                Usage::new(format!("invalid value {text:?} for flag -{name}: not an integer in range"))
-            }),
+            Some(text) if !text.is_empty() => text
+                .parse()
+                .map(Some)
+                .map_err(|_| Usage::new(format!("invalid value {text:?} for flag -{name}: not an integer in range"))),
             _ => Ok(None),
         }
     }
@@ -239,7 +240,9 @@ impl Scope {
     fn go_style(&self, parser: &mut Parser, values: &mut Values) -> Result<Option<Word>, Usage> {
         let Some(mut raw) = parser.try_raw_args() else { return Ok(None) };
         let Some(bytes) = raw.peek().map(OsStr::as_bytes) else { return Ok(None) };
-        let Some(body) = bytes.strip_prefix(b"-").filter(|b| !b.starts_with(b"-") && !b.is_empty()) else { return Ok(None) };
+        let Some(body) = bytes.strip_prefix(b"-").filter(|b| !b.starts_with(b"-") && !b.is_empty()) else {
+            return Ok(None);
+        };
         let (name, value) = match body.iter().position(|&b| b == b'=') {
             Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]).to_owned())),
             None => (body, None),
@@ -278,7 +281,13 @@ impl Scope {
     }
 
     /// For commands whose flags end at the first positional: the rest are positionals, but for one flag.
-    fn trailing(&self, order: Order, rest: Vec<OsString>, flags: &mut Values, positionals: &mut Vec<OsString>) -> Result<(), Usage> {
+    fn trailing(
+        &self,
+        order: Order,
+        rest: Vec<OsString>,
+        flags: &mut Values,
+        positionals: &mut Vec<OsString>,
+    ) -> Result<(), Usage> {
         let Order::BeforeFirstExcept(name) = order else {
             positionals.extend(rest);
             return Ok(());
@@ -323,7 +332,10 @@ pub fn scan_globals(args: &[OsString], wanted: &str) -> Option<OsString> {
     let mut words = args.iter();
     while let Some(word) = words.next() {
         let bytes = word.as_bytes();
-        let Some(body) = bytes.strip_prefix(b"--").or_else(|| bytes.strip_prefix(b"-")).filter(|b| !b.is_empty()) else { break };
+        let Some(body) = bytes.strip_prefix(b"--").or_else(|| bytes.strip_prefix(b"-")).filter(|b| !b.is_empty())
+        else {
+            break;
+        };
         let (name, value) = match body.iter().position(|&b| b == b'=') {
             Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]))),
             None => (body, None),

@@ -14,7 +14,9 @@ fn parsed(line: &str) -> Call {
 
 #[test]
 fn spellings_of_one_flag_are_the_same() {
-    for spelling in ["--bundle /b", "--bundle=/b", "-bundle /b", "-bundle=/b", "-b /b", "-b=/b", "-b/b", "-d -b /b", "-db /b"] {
+    for spelling in
+        ["--bundle /b", "--bundle=/b", "-bundle /b", "-bundle=/b", "-b /b", "-b=/b", "-b/b", "-d -b /b", "-db /b"]
+    {
         let c = parsed(&format!("run {spelling} id"));
         assert_eq!(c.flags.path("bundle"), Some("/b".into()), "{spelling}");
         assert_eq!(c.positionals, ["id"], "{spelling}");
@@ -54,7 +56,14 @@ fn flags_may_follow_positionals_except_where_these_belong_to_others() {
     assert_eq!(c.positionals, ["id", "ls", "-l", "--help", "--", "x"]);
     assert!(c.flags.switch("detach") && c.flags.switch("tty"));
     assert_eq!(parsed("ps id -o pid,cmd").positionals, ["id", "-o", "pid,cmd"]);
-    for line in ["kill id KILL --all", "kill id --all KILL", "kill --all id KILL", "kill id KILL -a", "kill -a id KILL", "kill id KILL -all"] {
+    for line in [
+        "kill id KILL --all",
+        "kill id --all KILL",
+        "kill --all id KILL",
+        "kill id KILL -a",
+        "kill -a id KILL",
+        "kill id KILL -all",
+    ] {
         let c = parsed(line);
         assert!(c.flags.switch("all"), "{line}");
         assert_eq!(c.positionals, ["id", "KILL"], "{line}");

@@ -119,7 +119,11 @@ pub const GLOBALS: &[Flag] = &[
     value("log", "FILE", "append log lines to FILE (file:FILE too); default: stderr"),
     value("log-format", "FORMAT", "text (default) or json"),
     value("log-level", "LEVEL", "error (default), warning or debug"),
-    value("root", "DIR", "directory of container state; default: /run/wherry, for other users than root $XDG_RUNTIME_DIR/wherry"),
+    value(
+        "root",
+        "DIR",
+        "directory of container state; default: /run/wherry, for other users than root $XDG_RUNTIME_DIR/wherry",
+    ),
     value("cgroup-manager", "MANAGER", "cgroupfs (default), systemd (not supported yet) or disabled"),
     switch("systemd-cgroup", "the same as --cgroup-manager systemd"),
     value("rootless", "BOOL", "tolerate missing cgroup permissions: true, false or auto (default)"),
@@ -133,7 +137,10 @@ const CREATE: &[Flag] = &[
     value("console-socket", "FILE", "AF_UNIX socket that receives the terminal's master end"),
     value("pidfd-socket", "FILE", "AF_UNIX socket that receives a pidfd of the container's init"),
     value("pid-file", "FILE", "write the pid of the container's init to FILE"),
-    switch("no-pivot", "change the root by MS_MOVE and chroot in place of pivot_root: weaker, for a rootfs on a ramdisk"),
+    switch(
+        "no-pivot",
+        "change the root by MS_MOVE and chroot in place of pivot_root: weaker, for a rootfs on a ramdisk",
+    ),
     switch("no-new-keyring", "keep the caller's session keyring"),
     value("preserve-fds", "N", "pass N more descriptors, from 3 plus LISTEN_FDS on, into the container"),
     switch("strict", "refuse a configuration with members that the runtime-spec does not have"),
@@ -148,13 +155,16 @@ const RUN: &[Flag] = &[
 ];
 
 const EXEC: &[Flag] = &[
-    value("process", "FILE", "process.json: a whole OCI process; the flags that describe a process are then ignored").short('p'),
+    value("process", "FILE", "process.json: a whole OCI process; the flags that describe a process are then ignored")
+        .short('p'),
     value("cwd", "DIR", "working directory inside the container"),
     value("env", "NAME=VALUE", "add or replace an environment variable (repeatable)").short('e').slice(),
     switch("tty", "give the process a terminal").short('t'),
     value("user", "UID[:GID]", "numeric user and group").short('u'),
     value("additional-gids", "GID", "supplementary group (repeatable)").short('g').slice(),
-    value("cap", "CAP", "add a capability to the bounding, effective and permitted sets (repeatable)").short('c').slice(),
+    value("cap", "CAP", "add a capability to the bounding, effective and permitted sets (repeatable)")
+        .short('c')
+        .slice(),
     switch("no-new-privs", "set no_new_privs (=false: leave it unset)"),
     value("apparmor", "PROFILE", "AppArmor profile"),
     value("process-label", "LABEL", "SELinux label"),
@@ -169,10 +179,12 @@ const EXEC: &[Flag] = &[
 
 const FORMAT: &[Flag] = &[value("format", "FORMAT", "table (default) or json").short('f')];
 const QUIET: &[Flag] = &[switch("quiet", "only the ids, one per line").short('q')];
-const REGEX: &[Flag] = &[switch("regex", "crun's matching of many ids: not supported yet, refused").short('r').hidden()];
+const REGEX: &[Flag] =
+    &[switch("regex", "crun's matching of many ids: not supported yet, refused").short('r').hidden()];
 
 const KILL: &[Flag] = &[switch("all", "a container that is not running is no failure").short('a')];
-const DELETE: &[Flag] = &[switch("force", "kill the container first if it still runs; an unknown id is no failure").short('f')];
+const DELETE: &[Flag] =
+    &[switch("force", "kill the container first if it still runs; an unknown id is no failure").short('f')];
 
 const EVENTS: &[Flag] = &[
     value("interval", "DURATION", "time between two stats lines, as 5s (default), 1m30s or 250ms"),
@@ -222,7 +234,10 @@ pub const COMMANDS: &[Command] = &[
         flags: &[CREATE, RUN],
         text: "The same as create and start. In the foreground it then waits, passes signals on to the container's init, \
                exits with its status (128 plus the signal's number if a signal ended it) and deletes the container.",
-        examples: &[("wherry run --bundle /srv/web web", "run in the foreground"), ("wherry run -d -b /srv/web web", "run detached")],
+        examples: &[
+            ("wherry run --bundle /srv/web web", "run in the foreground"),
+            ("wherry run -d -b /srv/web web", "run detached"),
+        ],
         failure_prefix: "wherry run failed: ",
         ..plain("run", "create and start a container", run::run::run)
     },
@@ -280,7 +295,10 @@ pub const COMMANDS: &[Command] = &[
     Command {
         flags: &[UPDATE],
         text: "Changes limits of a created, running or paused container. What is not given stays as it is.",
-        examples: &[("wherry update --memory 500M --pids-limit 100 web", "two new limits"), ("wherry update -r - web <r.json", "from a document")],
+        examples: &[
+            ("wherry update --memory 500M --pids-limit 100 web", "two new limits"),
+            ("wherry update -r - web <r.json", "from a document"),
+        ],
         ..plain("update", "change a container's resource limits", run::update::run)
     },
     Command {

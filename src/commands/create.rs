@@ -17,7 +17,9 @@ pub fn run(call: &Call) -> Result<u8> {
 pub fn request(call: &Call) -> Result<(Context, Create)> {
     let (context, id) = super::target(call)?;
     if context.cgroup_driver == CgroupDriver::Systemd {
-        bail!("the systemd cgroup driver is not supported yet (leave out --systemd-cgroup, and tell the engine to use cgroupfs)");
+        bail!(
+            "the systemd cgroup driver is not supported yet (leave out --systemd-cgroup, and tell the engine to use cgroupfs)"
+        );
     }
     environment::make_user_root(&context)?;
     let flags = &call.flags;

@@ -16,7 +16,9 @@ fn request(call: &Call, id: String) -> Result<Exec> {
     let flags = &call.flags;
     let process = flags.path("process");
     let args = call.positionals.iter().skip(1).map(|arg| {
-        arg.to_str().map(str::to_owned).ok_or_else(|| anyhow!("argument {arg:?} is not UTF-8, which process.args demands"))
+        arg.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| anyhow!("argument {arg:?} is not UTF-8, which process.args demands"))
     });
     let args = args.collect::<Result<Vec<_>>>()?;
     if process.is_none() && args.is_empty() {
@@ -30,7 +32,11 @@ fn request(call: &Call, id: String) -> Result<Exec> {
         env: flags.all("env")?,
         tty: flags.switch("tty"),
         user: flags.text("user")?.as_deref().map(user).transpose()?,
-        additional_gids: flags.all("additional-gids")?.iter().map(|g| id_number("additional gid", g)).collect::<Result<_>>()?,
+        additional_gids: flags
+            .all("additional-gids")?
+            .iter()
+            .map(|g| id_number("additional gid", g))
+            .collect::<Result<_>>()?,
         caps: flags.all("cap")?,
         no_new_privs: flags.last("no-new-privs").map(|_| flags.switch("no-new-privs")),
         apparmor: flags.text("apparmor")?,
@@ -65,7 +71,9 @@ mod tests {
     fn users_are_numbers() {
         assert_eq!(user("0").unwrap(), (0, None));
         assert_eq!(user("1000:4294967295").unwrap(), (1000, Some(u32::MAX)));
-        for (text, part) in [("root", "bad uid: "), ("1:x", "bad gid: "), ("-1", "bad uid: "), ("1:", "bad gid: "), ("", "bad uid: ")] {
+        for (text, part) in
+            [("root", "bad uid: "), ("1:x", "bad gid: "), ("-1", "bad uid: "), ("1:", "bad gid: "), ("", "bad uid: ")]
+        {
             assert!(user(text).unwrap_err().to_string().starts_with(part), "{text}");
         }
     }

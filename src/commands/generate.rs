@@ -19,7 +19,9 @@ pub fn run(call: &Call) -> Result<u8> {
         }
         Some("completions") => {
             let shell = argument.to_string_lossy();
-            output::print(&completion::script(&shell).ok_or_else(|| anyhow!("unknown shell {shell:?} (bash, zsh or fish)"))?)?;
+            output::print(
+                &completion::script(&shell).ok_or_else(|| anyhow!("unknown shell {shell:?} (bash, zsh or fish)"))?,
+            )?;
         }
         _ => bail!("unknown thing to generate: {what:?} (man or completions)"),
     }

@@ -67,10 +67,14 @@ mod tests {
 
     #[test]
     fn rows_are_chosen_by_the_pid_column() {
-        let table = "UID          PID    PPID  CMD\nroot           1       0  init 7\n\nroot           7       1  a  b\n";
+        let table =
+            "UID          PID    PPID  CMD\nroot           1       0  init 7\n\nroot           7       1  a  b\n";
         assert_eq!(rows_of(table, &[7, 8]).unwrap(), "UID          PID    PPID  CMD\nroot           7       1  a  b\n");
         assert_eq!(rows_of(table, &[]).unwrap(), "UID          PID    PPID  CMD\n");
-        assert_eq!(rows_of("USER CMD\nroot x\n", &[7]).unwrap_err().to_string(), "couldn't find PID field in ps output");
+        assert_eq!(
+            rows_of("USER CMD\nroot x\n", &[7]).unwrap_err().to_string(),
+            "couldn't find PID field in ps output"
+        );
         assert!(rows_of("", &[]).is_err());
     }
 

@@ -51,7 +51,9 @@ fn size(flags: &Values, name: &str) -> Result<Option<i64>> {
     match flags.text(name)? {
         Some(text) if !text.is_empty() => {
             let bytes = values::size(&text);
-            bytes.map(Some).ok_or_else(|| anyhow!("invalid value for {name}: {text:?} is no size (as 500M, or -1 for no limit)"))
+            bytes
+                .map(Some)
+                .ok_or_else(|| anyhow!("invalid value for {name}: {text:?} is no size (as 500M, or -1 for no limit)"))
         }
         _ => Ok(None),
     }

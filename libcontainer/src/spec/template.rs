@@ -71,10 +71,13 @@ fn template(user: Option<(u32, u32)>) -> Value {
 }
 
 fn mounts(rootless: bool) -> Vec<Value> {
-    let mut out: Vec<Value> = MOUNTS.iter().map(|(to, kind, from, always, root_only)| {
-        let options: Vec<&str> = always.iter().chain(root_only.iter().filter(|_| !rootless)).copied().collect();
-        mount(to, kind, from, &options)
-    }).collect();
+    let mut out: Vec<Value> = MOUNTS
+        .iter()
+        .map(|(to, kind, from, always, root_only)| {
+            let options: Vec<&str> = always.iter().chain(root_only.iter().filter(|_| !rootless)).copied().collect();
+            mount(to, kind, from, &options)
+        })
+        .collect();
     if rootless {
         // sysfs shows a network namespace; mounting a new one needs rights over it, which the host's owner has.
         out.push(mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
@@ -139,7 +142,8 @@ mod tests {
     #[test]
     fn the_template_has_what_runcs_has() {
         let value: Value = serde_json::from_str(&config()).unwrap();
-        let kinds: Vec<&str> = value["linux"]["namespaces"].as_array().unwrap().iter().filter_map(|n| n["type"].as_str()).collect();
+        let kinds: Vec<&str> =
+            value["linux"]["namespaces"].as_array().unwrap().iter().filter_map(|n| n["type"].as_str()).collect();
         for kind in ["pid", "network", "ipc", "uts", "mount"] {
             assert!(kinds.contains(&kind), "{kind}");
         }
