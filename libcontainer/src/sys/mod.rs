@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod eventfd;
 pub mod mount;
 pub mod net;
 pub mod seccomp;
