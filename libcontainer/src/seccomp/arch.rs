@@ -258,6 +258,13 @@ const X86_MULTIPLEXED: [(&str, &str, u32); 32] = [
     ("shmctl", "ipc", 24),
 ];
 
+/// Every name of a family's native and 32-bit ABI.
+#[cfg(test)]
+pub(super) fn names(family: &Family) -> std::collections::BTreeSet<String> {
+    let used = family.table.slots.iter().filter(|s| s.len != 0);
+    used.map(|s| String::from_utf8(family.table.text[usize::from(s.start)..][..usize::from(s.len)].to_vec()).unwrap()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

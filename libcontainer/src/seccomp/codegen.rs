@@ -21,8 +21,6 @@ const BAD_ARCH: u32 = libc::SECCOMP_RET_KILL_THREAD;
 const NR: u32 = 0;
 const ARCH: u32 = 4;
 
-const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-
 /// How many numbers of their own verdict a range may hold and still count as one: each costs one comparison.
 const EXCEPTIONS: usize = 2;
 
@@ -128,10 +126,9 @@ fn tree(out: &mut Assembler, policy: &Policy<'_>, calls: &[Call<'_>], lowest: u3
 
 /// The verdicts of all numbers from `lowest` on; neighbours differ. Conditional verdicts go to `lists`.
 fn ranges(policy: &Policy<'_>, calls: &[Call<'_>], lowest: u32, lists: &mut Vec<Vec<Guarded>>) -> Vec<Range> {
-    // Newer than all that the profile's author knew: a C library falls back on ENOSYS, not on EPERM. arm's private
-    // numbers are no measure of age.
-    let newest = calls.iter().map(|c| c.nr).rfind(|&nr| policy.enosys && nr < ARM_PRIVATE_FIRST);
-    let unnamed = |nr: u32| Verdict::Return(if newest.is_some_and(|n| nr > n) { ENOSYS } else { policy.default });
+    // arm's private numbers are no measure of a call's age.
+    let newest = calls.iter().map(|c| c.nr).rfind(|&nr| nr < ARM_PRIVATE_FIRST);
+    let unnamed = |nr: u32| Verdict::Return(if newest.is_some_and(|n| nr > n) { policy.newer } else { policy.default });
     let mut ranges: Vec<Range> = Vec::with_capacity(256);
     let mut add = |first: u32, verdict: Verdict| {
         if ranges.last().is_none_or(|r| r.verdict != verdict) {

@@ -8,6 +8,8 @@ mod codegen;
 mod conditions;
 pub mod interpreter;
 mod profile;
+#[cfg(test)]
+mod tests;
 
 use nix::errno::Errno;
 
