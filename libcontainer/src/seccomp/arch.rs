@@ -20,8 +20,11 @@ pub(super) const ARM_PRIVATE_FIRST: u32 = 0xf_0000;
 /// No such call on this ABI.
 const NONE: u32 = u32::MAX;
 
-/// The number of each column's ABI.
-type Numbers = [u32; 3];
+/// Column of a call's place in [`Family::multiplexed`].
+const THROUGH: usize = 3;
+
+/// The number on each column's ABI, and the place in [`Family::multiplexed`].
+pub(super) type Numbers = [u32; 4];
 
 /// The ABIs that one kernel runs.
 pub(super) struct Family {
@@ -44,7 +47,7 @@ impl Family {
 
     /// The number of the call `name` on the ABI of `column`.
     pub(super) fn number(&self, name: &str, column: usize) -> Option<u32> {
-        self.numbers(name).and_then(|n| n.get(column).copied()).filter(|&n| n != NONE)
+        self.numbers(name).and_then(|n| Family::on(&n, column))
     }
 
     /// The numbers of `name` on all ABIs, for [`Family::number`]'s columns. `None`: no ABI has it.
@@ -52,9 +55,16 @@ impl Family {
         self.table.get(name)
     }
 
-    /// Whether a number out of [`Family::numbers`] is one.
-    pub(super) fn is_number(number: u32) -> bool {
-        number != NONE
+    /// The number out of [`Family::numbers`] on the ABI of `column`.
+    pub(super) fn on(numbers: &Numbers, column: usize) -> Option<u32> {
+        numbers.get(column).copied().filter(|&n| n != NONE)
+    }
+
+    /// The call that a call of the 32-bit ABI is also reached through: its number, and the first argument.
+    pub(super) fn through(&self, numbers: &Numbers) -> Option<(u32, u32)> {
+        let place = Family::on(numbers, THROUGH)?;
+        let &(_, other, first) = self.multiplexed.get(place as usize)?;
+        Some((self.number(other, COMPAT)?, first))
     }
 }
 
@@ -119,7 +129,7 @@ const fn hash(name: &[u8]) -> usize {
 impl Table {
     #[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
     const fn new() -> Table {
-        Table { text: [0; TEXT], used: 0, slots: [Slot { start: 0, len: 0, numbers: [NONE; 3] }; SLOTS] }
+        Table { text: [0; TEXT], used: 0, slots: [Slot { start: 0, len: 0, numbers: [NONE; 4] }; SLOTS] }
     }
 
     const fn names(&self, slot: &Slot, name: &[u8]) -> bool {
@@ -210,6 +220,12 @@ static X86_TABLE: Table = {
     add_list(&mut table, NATIVE, &EXTRA);
     add_list(&mut table, COMPAT, &EXTRA);
     add_list(&mut table, X32, &X32_NUMBERS);
+    let mut place = 0;
+    while place < X86_MULTIPLEXED.len() {
+        #[allow(clippy::cast_possible_truncation, reason = "a short list")]
+        table.add(X86_MULTIPLEXED[place].0, THROUGH, place as u32);
+        place += 1;
+    }
     table
 };
 

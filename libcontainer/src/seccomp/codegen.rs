@@ -78,19 +78,17 @@ fn collect<'p>(family: &Family, policy: &'p Policy<'p>) -> [Vec<Call<'p>>; 3] {
     let mut calls = [NATIVE, COMPAT, X32].map(|c| Vec::with_capacity(if policy.columns[c] { 512 } else { 0 }));
     for (order, rule) in policy.rules.iter().enumerate() {
         for name in rule.names {
-            let numbers = family.numbers(name);
-            for (column, numbers) in numbers.into_iter().flatten().enumerate() {
-                if policy.columns[column] && Family::is_number(numbers) {
-                    calls[column].push(Call { nr: numbers, order, rule, through: None });
-                }
-            }
-            let through = family.multiplexed.iter().find(|(n, ..)| policy.columns[COMPAT] && n == name);
-            if let Some(&(_, other, first)) = through {
-                let nr = family.number(other, COMPAT);
-                calls[COMPAT].extend(nr.map(|nr| Call { nr, order, rule, through: Some(first) }));
-            } else if numbers.is_none() {
+            let Some(numbers) = family.numbers(name) else {
                 // Profiles name calls of all architectures and of kernels to come.
                 log::debug!("seccomp: unknown system call {name} left out");
+                continue;
+            };
+            for column in [NATIVE, COMPAT, X32].into_iter().filter(|&c| policy.columns[c]) {
+                calls[column].extend(Family::on(&numbers, column).map(|nr| Call { nr, order, rule, through: None }));
+            }
+            if policy.columns[COMPAT] {
+                let through = family.through(&numbers);
+                calls[COMPAT].extend(through.map(|(nr, first)| Call { nr, order, rule, through: Some(first) }));
             }
         }
     }
