@@ -51,7 +51,8 @@ pub(super) fn check<'p>(family: &Family, profile: &'p Seccomp<'p>, problems: &mu
     if action.is_empty() && profile.syscalls.is_empty() {
         return None;
     }
-    let default = verdict("/linux/seccomp", ["defaultAction", "defaultErrnoRet"], action, profile.default_errno_ret, problems);
+    let default =
+        verdict("/linux/seccomp", ["defaultAction", "defaultErrnoRet"], action, profile.default_errno_ret, problems);
     let mut rules = Vec::with_capacity(profile.syscalls.len());
     for (i, rule) in profile.syscalls.iter().enumerate() {
         rules.extend(check_rule(i, rule, problems));
@@ -107,9 +108,17 @@ fn flag(value: libc::c_ulong) -> u32 {
 }
 
 /// The return value of an action. `members` are the names of the action and of its errno below `base`.
-fn verdict(base: &str, members: [&str; 2], action: &str, errno: Option<u32>, problems: &mut Vec<Problem>) -> Option<u32> {
+fn verdict(
+    base: &str,
+    members: [&str; 2],
+    action: &str,
+    errno: Option<u32>,
+    problems: &mut Vec<Problem>,
+) -> Option<u32> {
     let [action_member, errno_member] = members;
-    let with_errno = |largest: u32, make: fn(u32) -> SeccompAction| (errno.unwrap_or(EPERM) <= largest, make(errno.unwrap_or(EPERM)));
+    let with_errno = |largest: u32, make: fn(u32) -> SeccompAction| {
+        (errno.unwrap_or(EPERM) <= largest, make(errno.unwrap_or(EPERM)))
+    };
     let (fits, value) = match action {
         "SCMP_ACT_ERRNO" => with_errno(MAX_ERRNO, SeccompAction::Errno),
         "SCMP_ACT_TRACE" => with_errno(MAX_TRACE, SeccompAction::Trace),
@@ -123,7 +132,8 @@ fn verdict(base: &str, members: [&str; 2], action: &str, errno: Option<u32>, pro
             return None;
         }
         other => {
-            let message = if other.is_empty() { "an action is required".into() } else { format!("unknown action {other}") };
+            let message =
+                if other.is_empty() { "an action is required".into() } else { format!("unknown action {other}") };
             problems.push(Problem::new(format!("{base}/{action_member}"), "seccomp-action", message));
             return None;
         }
@@ -182,7 +192,8 @@ fn check_arg(base: &str, a: usize, arg: &SyscallArg<'_>, problems: &mut Vec<Prob
         "SCMP_CMP_GT" => (Operator::Gt, arg.value),
         "SCMP_CMP_MASKED_EQ" => (Operator::MaskedEq(arg.value), arg.value_two.unwrap_or_default() & arg.value),
         other => {
-            let message = if other.is_empty() { "an operator is required".into() } else { format!("unknown operator {other}") };
+            let message =
+                if other.is_empty() { "an operator is required".into() } else { format!("unknown operator {other}") };
             problems.push(Problem::new(format!("{base}/args/{a}/op"), "seccomp-op", message));
             return None;
         }

@@ -51,9 +51,7 @@ fn representative(architectures: &[&str]) -> Value {
     let denied: Vec<_> = PRIVILEGED.split_whitespace().collect();
     let mut allowed: Vec<_> = syscalls_of_both().into_iter().filter(|n| !denied.contains(&n.as_str())).collect();
     allowed.sort();
-    let one = |name: &str, op: &str, value: u64| {
-        json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "op": op, "value": value, "valueTwo": 0}]})
-    };
+    let one = |name: &str, op: &str, value: u64| json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "op": op, "value": value, "valueTwo": 0}]});
     json!({
         "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": architectures,
         "syscalls": [
@@ -104,7 +102,8 @@ fn a_profile_of_podman_keeps_its_promises() {
     let mut profile: Value = serde_json::from_slice(&text).unwrap();
     profile["architectures"] = json!(ALL);
     profile["syscalls"].as_array_mut().unwrap().retain(|rule| {
-        rule["includes"]["caps"].is_null() && (rule["includes"]["arches"].is_null() || rule["includes"]["arches"].to_string().contains("amd64"))
+        rule["includes"]["caps"].is_null()
+            && (rule["includes"]["arches"].is_null() || rule["includes"]["arches"].to_string().contains("amd64"))
     });
     let filter = filter(&profile);
     assert!(filter.program.len() <= 450, "{}", filter.program.len());
@@ -129,7 +128,10 @@ fn the_kernel_would_take_the_program() {
             let furthest = match at.code {
                 0x15 | 0x25 | 0x35 => usize::from(at.jt.max(at.jf)),
                 0x05 => at.k as usize,
-                0x20 => { assert!(at.k < 64 && at.k % 4 == 0); 0 }
+                0x20 => {
+                    assert!(at.k < 64 && at.k % 4 == 0);
+                    0
+                }
                 0x06 | 0x54 => 0,
                 other => panic!("operation {other:#x}"),
             };
@@ -141,8 +143,12 @@ fn the_kernel_would_take_the_program() {
 #[test]
 fn far_targets_are_reached() {
     // 300 rules of 2 conditions stand between the search and the return of the last.
-    let mut rules: Vec<_> = (0..300u64).map(|i| json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": i + 1,
-        "args": [{"index": 0, "op": "SCMP_CMP_GT", "value": 1000 - i}, {"index": 1, "op": "SCMP_CMP_EQ", "value": 7}]})).collect();
+    let mut rules: Vec<_> = (0..300u64)
+        .map(|i| {
+            json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": i + 1,
+        "args": [{"index": 0, "op": "SCMP_CMP_GT", "value": 1000 - i}, {"index": 1, "op": "SCMP_CMP_EQ", "value": 7}]})
+        })
+        .collect();
     rules.push(json!({"names": ["write"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": [{"index": 2, "op": "SCMP_CMP_LE", "value": 4}]}));
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
     let filter = filter(&profile);
@@ -158,8 +164,12 @@ fn far_targets_are_reached() {
 
 #[test]
 fn a_program_too_long_for_the_kernel_is_a_problem() {
-    let rules: Vec<_> = (0..1200u64).map(|i| json!({"names": ["read"], "action": "SCMP_ACT_ALLOW",
-        "args": [{"index": 0, "op": "SCMP_CMP_GT", "value": i}, {"index": 1, "op": "SCMP_CMP_EQ", "value": i}]})).collect();
+    let rules: Vec<_> = (0..1200u64)
+        .map(|i| {
+            json!({"names": ["read"], "action": "SCMP_ACT_ALLOW",
+        "args": [{"index": 0, "op": "SCMP_CMP_GT", "value": i}, {"index": 1, "op": "SCMP_CMP_EQ", "value": i}]})
+        })
+        .collect();
     let (filter, problems) = plan_json(&X86_FAMILY, &json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}));
     assert!(filter.is_none());
     assert_eq!((problems.len(), problems[0].code, problems[0].pointer.as_str()), (1, "seccomp-size", "/linux/seccomp"));
@@ -167,28 +177,45 @@ fn a_program_too_long_for_the_kernel_is_a_problem() {
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
-    let (filter, problems) = plan_json(&X86_FAMILY, &json!({
-        "defaultAction": "SCMP_ACT_DENY", "listenerPath": "/run/agent", "listenerMetadata": "m",
-        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_VAX", "X86", "SCMP_ARCH_SHEB", "SCMP_ARCH_"],
-        "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_NEW_LISTENER", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
-        "syscalls": [
-            {"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1},
-            {"names": [], "action": "SCMP_ACT_NOTIFY"},
-            {"names": ["read", ""], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096, "args": [
-                {"index": 6, "op": "SCMP_CMP_EQ", "value": 1}, {"index": 5, "op": "SCMP_CMP_IN", "value": 1}, {"index": 0, "value": 1}]},
-            {"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536},
-        ],
-    }));
+    let (filter, problems) = plan_json(
+        &X86_FAMILY,
+        &json!({
+            "defaultAction": "SCMP_ACT_DENY", "listenerPath": "/run/agent", "listenerMetadata": "m",
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_VAX", "X86", "SCMP_ARCH_SHEB", "SCMP_ARCH_"],
+            "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_NEW_LISTENER", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+            "syscalls": [
+                {"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1},
+                {"names": [], "action": "SCMP_ACT_NOTIFY"},
+                {"names": ["read", ""], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096, "args": [
+                    {"index": 6, "op": "SCMP_CMP_EQ", "value": 1}, {"index": 5, "op": "SCMP_CMP_IN", "value": 1}, {"index": 0, "value": 1}]},
+                {"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536},
+            ],
+        }),
+    );
     assert!(filter.is_none());
     let found: Vec<_> = problems.iter().map(|p| (p.pointer.strip_prefix("/linux/seccomp/").unwrap(), p.code)).collect();
-    assert_eq!(found, [
-        ("listenerPath", "unsupported"), ("listenerMetadata", "unsupported"), ("architectures/1", "seccomp-arch"),
-        ("architectures/2", "seccomp-arch"), ("architectures/4", "seccomp-arch"), ("flags/1", "seccomp-flag"),
-        ("flags/2", "unsupported"), ("defaultAction", "seccomp-action"), ("syscalls/0/errnoRet", "seccomp-errno"),
-        ("syscalls/1/names", "seccomp-name"), ("syscalls/1/action", "unsupported"), ("syscalls/2/names/1", "seccomp-name"),
-        ("syscalls/2/errnoRet", "seccomp-errno"), ("syscalls/2/args/0/index", "seccomp-arg"), ("syscalls/2/args/1/op", "seccomp-op"),
-        ("syscalls/2/args/2/op", "seccomp-op"), ("syscalls/3/errnoRet", "seccomp-errno"),
-    ]);
+    assert_eq!(
+        found,
+        [
+            ("listenerPath", "unsupported"),
+            ("listenerMetadata", "unsupported"),
+            ("architectures/1", "seccomp-arch"),
+            ("architectures/2", "seccomp-arch"),
+            ("architectures/4", "seccomp-arch"),
+            ("flags/1", "seccomp-flag"),
+            ("flags/2", "unsupported"),
+            ("defaultAction", "seccomp-action"),
+            ("syscalls/0/errnoRet", "seccomp-errno"),
+            ("syscalls/1/names", "seccomp-name"),
+            ("syscalls/1/action", "unsupported"),
+            ("syscalls/2/names/1", "seccomp-name"),
+            ("syscalls/2/errnoRet", "seccomp-errno"),
+            ("syscalls/2/args/0/index", "seccomp-arg"),
+            ("syscalls/2/args/1/op", "seccomp-op"),
+            ("syscalls/2/args/2/op", "seccomp-op"),
+            ("syscalls/3/errnoRet", "seccomp-errno"),
+        ]
+    );
 }
 
 #[test]
@@ -197,7 +224,11 @@ fn a_default_errno_needs_an_action_with_errno() {
         let profile = json!({"defaultAction": format!("SCMP_ACT_{action}"), "defaultErrnoRet": 0});
         let (filter, problems) = plan_json(&X86_FAMILY, &profile);
         assert!(filter.is_none());
-        assert_eq!(problems.iter().map(|p| p.pointer.as_str()).collect::<Vec<_>>(), ["/linux/seccomp/defaultErrnoRet"], "{action}");
+        assert_eq!(
+            problems.iter().map(|p| p.pointer.as_str()).collect::<Vec<_>>(),
+            ["/linux/seccomp/defaultErrnoRet"],
+            "{action}"
+        );
     }
 }
 
@@ -206,7 +237,8 @@ fn no_action_and_no_rules_is_no_filter() {
     for profile in [json!({}), json!({"defaultAction": "", "syscalls": [], "architectures": ["SCMP_ARCH_X86_64"]})] {
         assert_eq!(plan_json(&X86_FAMILY, &profile), (None, vec![]));
     }
-    let (filter, problems) = plan_json(&X86_FAMILY, &json!({"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO"}]}));
+    let (filter, problems) =
+        plan_json(&X86_FAMILY, &json!({"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO"}]}));
     assert!(filter.is_none());
     assert_eq!(problems[0].to_string(), "/linux/seccomp/defaultAction: an action is required");
 }
@@ -214,9 +246,16 @@ fn no_action_and_no_rules_is_no_filter() {
 #[test]
 fn every_action_has_its_return_value() {
     for (action, errno, value) in [
-        ("KILL", None, 0), ("KILL_THREAD", None, 0), ("KILL_PROCESS", None, 0x8000_0000), ("TRAP", None, 0x0003_0000),
-        ("ERRNO", None, 0x0005_0001), ("ERRNO", Some(0), 0x0005_0000), ("ERRNO", Some(4095), 0x0005_0fff),
-        ("TRACE", None, 0x7ff0_0001), ("TRACE", Some(65535), 0x7ff0_ffff), ("LOG", None, 0x7ffc_0000),
+        ("KILL", None, 0),
+        ("KILL_THREAD", None, 0),
+        ("KILL_PROCESS", None, 0x8000_0000),
+        ("TRAP", None, 0x0003_0000),
+        ("ERRNO", None, 0x0005_0001),
+        ("ERRNO", Some(0), 0x0005_0000),
+        ("ERRNO", Some(4095), 0x0005_0fff),
+        ("TRACE", None, 0x7ff0_0001),
+        ("TRACE", Some(65535), 0x7ff0_ffff),
+        ("LOG", None, 0x7ffc_0000),
     ] {
         let mut rule = json!({"names": ["read"], "action": format!("SCMP_ACT_{action}")});
         if let Some(errno) = errno {
@@ -231,7 +270,10 @@ fn every_action_has_its_return_value() {
 #[test]
 fn flags_are_those_of_the_kernel_and_absent_is_not_empty() {
     for (flags, value) in [
-        (Value::Null, 4), (json!([]), 0), (json!(["SECCOMP_FILTER_FLAG_TSYNC"]), 0), (json!(["SECCOMP_FILTER_FLAG_LOG"]), 2),
+        (Value::Null, 4),
+        (json!([]), 0),
+        (json!(["SECCOMP_FILTER_FLAG_TSYNC"]), 0),
+        (json!(["SECCOMP_FILTER_FLAG_LOG"]), 2),
         (json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]), 6),
     ] {
         assert_eq!(filter(&json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags})).flags, value, "{flags}");
@@ -240,16 +282,25 @@ fn flags_are_those_of_the_kernel_and_absent_is_not_empty() {
 
 #[test]
 fn abis_that_the_profile_does_not_name_are_killed() {
-    let profile = |architectures: &[&str]| filter(&json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures}));
+    let profile =
+        |architectures: &[&str]| filter(&json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures}));
     let x32 = arch::X32_BIT;
     for (architectures, x86, x32_allowed) in [
-        (&[][..], false, false), (&ALL[..1], false, false), (&ALL[1..2], true, false), (&ALL[2..], false, true), (&ALL[..], true, true),
+        (&[][..], false, false),
+        (&ALL[..1], false, false),
+        (&ALL[1..2], true, false),
+        (&ALL[2..], false, true),
+        (&ALL[..], true, true),
         (&["SCMP_ARCH_S390X", "SCMP_ARCH_AARCH64", "SCMP_ARCH_M68K"], false, false),
     ] {
         let filter = profile(architectures);
         let allowed = |arch, nr| verdict(&filter, arch, nr, [0; 6]) == libc::SECCOMP_RET_ALLOW;
         assert!(allowed(X86_64, 0) && allowed(X86_64, 600) && allowed(X86_64, u32::MAX), "{architectures:?}");
-        assert_eq!((allowed(I386, 3), allowed(X86_64, x32), allowed(X86_64, x32 | 520)), (x86, x32_allowed, x32_allowed), "{architectures:?}");
+        assert_eq!(
+            (allowed(I386, 3), allowed(X86_64, x32), allowed(X86_64, x32 | 520)),
+            (x86, x32_allowed, x32_allowed),
+            "{architectures:?}"
+        );
         assert_eq!(verdict(&filter, 0x8000_0016, 3, [0; 6]), libc::SECCOMP_RET_KILL_THREAD);
     }
 }
@@ -263,7 +314,9 @@ fn newer_calls_than_the_profile_knows_do_not_exist() {
     };
     let enosys = libc::SECCOMP_RET_ERRNO | 38;
     let x32 = arch::X32_BIT;
-    for (arch, last, newer) in [(X86_64, 436, 438), (I386, 436, 438), (X86_64, x32 | 436, x32 | 438), (X86_64, x32 | 545, x32 | 548)] {
+    for (arch, last, newer) in
+        [(X86_64, 436, 438), (I386, 436, 438), (X86_64, x32 | 436, x32 | 438), (X86_64, x32 | 545, x32 | 548)]
+    {
         assert_eq!(at("SCMP_ACT_ERRNO", arch, last), libc::SECCOMP_RET_ERRNO | 1);
         assert_eq!(at("SCMP_ACT_ERRNO", arch, newer), enosys, "{newer:#x}");
         assert_eq!(at("SCMP_ACT_KILL_PROCESS", arch, newer), enosys);
@@ -307,7 +360,9 @@ fn bytes_are_the_kernels_layout_and_come_back() {
 fn a_program_that_is_none_has_no_verdict_and_denies() {
     let call = Call { nr: 0, arch: X86_64, args: [0; 6] };
     let at = |code, k| Instruction { code, jt: 0, jf: 0, k };
-    for program in [vec![], vec![at(0x20, 0)], vec![at(0x05, 7)], vec![at(0x20, 64), at(0x06, 0x7fff_0000)], vec![at(0x61, 0)]] {
+    for program in
+        [vec![], vec![at(0x20, 0)], vec![at(0x05, 7)], vec![at(0x20, 64), at(0x06, 0x7fff_0000)], vec![at(0x61, 0)]]
+    {
         assert_eq!(interpreter::run(&program, &call), None);
         assert!(denies(&Filter { program, flags: 0 }, 0));
     }

@@ -8,7 +8,20 @@ use super::super::conditions::{self, Condition, Guarded, Operator, Width};
 use super::*;
 
 const VALUES: [u64; 14] = [
-    0, 1, 2, 3, 38, 39, 0x7fff_ffff, 0xffff_ffff, 1 << 32, (1 << 32) + 1, (3 << 32) + 38, 1 << 63, 0x7e02_0000, u64::MAX,
+    0,
+    1,
+    2,
+    3,
+    38,
+    39,
+    0x7fff_ffff,
+    0xffff_ffff,
+    1 << 32,
+    (1 << 32) + 1,
+    (3 << 32) + 38,
+    1 << 63,
+    0x7e02_0000,
+    u64::MAX,
 ];
 
 fn action(action: &Value, errno: &Value) -> u32 {
@@ -172,13 +185,32 @@ fn any_value() -> impl Strategy<Value = u64> {
 }
 
 fn any_argument() -> impl Strategy<Value = Value> {
-    (0..6u32, prop::sample::select(&OPERATORS[..]), any_value(), any_value())
-        .prop_map(|(index, op, a, b)| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": a, "valueTwo": b}))
+    (0..6u32, prop::sample::select(&OPERATORS[..]), any_value(), any_value()).prop_map(
+        |(index, op, a, b)| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": a, "valueTwo": b}),
+    )
 }
 
 fn any_rule() -> impl Strategy<Value = Value> {
-    let names = ["read", "write", "close", "socket", "connect", "accept", "semop", "ipc", "socketcall", "clone", "ioctl", "execveat",
-        "pwritev2", "clock_gettime64", "openat2", "nosuch", "set_tls", "mseal"];
+    let names = [
+        "read",
+        "write",
+        "close",
+        "socket",
+        "connect",
+        "accept",
+        "semop",
+        "ipc",
+        "socketcall",
+        "clone",
+        "ioctl",
+        "execveat",
+        "pwritev2",
+        "clock_gettime64",
+        "openat2",
+        "nosuch",
+        "set_tls",
+        "mseal",
+    ];
     let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "TRAP", "LOG", "TRACE"];
     let names = prop::collection::vec(prop::sample::select(names.to_vec()), 1..4);
     let args = prop_oneof![Just(Vec::new()), prop::collection::vec(any_argument(), 1..4)];
@@ -192,11 +224,13 @@ fn any_rule() -> impl Strategy<Value = Value> {
 }
 
 fn any_profile() -> impl Strategy<Value = Value> {
-    let names = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_PPC"];
+    let names =
+        ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_PPC"];
     let architectures = prop::sample::subsequence(names.to_vec(), 0..6);
     let defaults = ["ALLOW", "ERRNO", "KILL_PROCESS", "LOG"];
-    (prop::sample::select(defaults.to_vec()), architectures, prop::collection::vec(any_rule(), 0..10))
-        .prop_map(|(d, a, rules)| json!({"defaultAction": format!("SCMP_ACT_{d}"), "architectures": a, "syscalls": rules}))
+    (prop::sample::select(defaults.to_vec()), architectures, prop::collection::vec(any_rule(), 0..10)).prop_map(
+        |(d, a, rules)| json!({"defaultAction": format!("SCMP_ACT_{d}"), "architectures": a, "syscalls": rules}),
+    )
 }
 
 fn config() -> ProptestConfig {
