@@ -31,7 +31,9 @@ impl Stored {
     /// # Errors
     /// The cgroup is gone, or the host has no memory controller (ENOENT).
     pub fn watch_oom(&self) -> Result<OomWatch> {
-        let place = self.place_of("memory").ok_or_else(|| Error::state("the host has no memory controller").code("cgroup-controller"))?;
+        let place = self
+            .place_of("memory")
+            .ok_or_else(|| Error::state("the host has no memory controller").code("cgroup-controller"))?;
         let path = place.directory();
         let failed = |file: &str, errno| Error::kernel(format!("watch {path}/{file}"), errno);
         let directory = place.open_existing()?;
@@ -41,7 +43,8 @@ impl Stored {
             return Ok(OomWatch { fd, known, directory });
         }
         let fd = eventfd().map_err(|e| failed("memory.oom_control", e))?;
-        let control = open_read(directory.as_fd(), "memory.oom_control").map_err(|e| failed("memory.oom_control", e))?;
+        let control =
+            open_read(directory.as_fd(), "memory.oom_control").map_err(|e| failed("memory.oom_control", e))?;
         let line = format!("{} {}", fd.as_raw_fd(), control.as_raw_fd());
         file::write(&directory, "cgroup.event_control", &line).map_err(|e| failed("cgroup.event_control", e))?;
         Ok(OomWatch { fd, known: None, directory })

@@ -31,7 +31,8 @@ pub(super) fn block_io(l: &mut Limits<'_>, io: &BlockIo) {
             }
             // BFQ's file takes the spec's own range; io.cost's counts to 10000.
             Tree::V2(p) => {
-                l.write(p, "io.bfq.weight", weight, pointer).rule = Rule::OrElse("io.weight", io_weight(weight).to_string());
+                l.write(p, "io.bfq.weight", weight, pointer).rule =
+                    Rule::OrElse("io.weight", io_weight(weight).to_string());
             }
         }
     }
@@ -50,8 +51,12 @@ pub(super) fn block_io(l: &mut Limits<'_>, io: &BlockIo) {
             match tree {
                 // 0 removes the rule on v1; v2 refuses it and says `max` for that.
                 Tree::V1(p) => drop(l.write(p, v1_file, format!("{}:{} {}", d.major, d.minor, d.rate), pointer)),
-                Tree::V2(p) if d.rate == 0 => drop(l.write(p, "io.max", format!("{}:{} {v2_key}=max", d.major, d.minor), pointer)),
-                Tree::V2(p) => drop(l.write(p, "io.max", format!("{}:{} {v2_key}={}", d.major, d.minor, d.rate), pointer)),
+                Tree::V2(p) if d.rate == 0 => {
+                    drop(l.write(p, "io.max", format!("{}:{} {v2_key}=max", d.major, d.minor), pointer))
+                }
+                Tree::V2(p) => {
+                    drop(l.write(p, "io.max", format!("{}:{} {v2_key}={}", d.major, d.minor, d.rate), pointer))
+                }
             }
         }
     }
