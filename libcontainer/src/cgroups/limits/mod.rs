@@ -97,6 +97,17 @@ impl Limits<'_> {
         &mut self.plan.writes[last]
     }
 
+    /// [`Limits::write`] as it is.
+    pub fn add(
+        &mut self,
+        place: usize,
+        file: impl Into<Cow<'static, str>>,
+        value: impl ToString,
+        pointer: impl Into<Cow<'static, str>>,
+    ) {
+        self.write(place, file, value, pointer);
+    }
+
     /// A field that cannot be honoured.
     pub fn problem(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
         self.problems.push(Problem::new(pointer, code, message));
