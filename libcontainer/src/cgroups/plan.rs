@@ -228,14 +228,18 @@ impl CgroupPlan {
 pub(super) fn mount_views(places: &[Place]) -> Vec<MountView> {
     let only_v2 = places.iter().all(Place::is_v2);
     let view = |p: &Place| {
-        let name = if only_v2 { "" } else { p.mount.rsplit('/').next().unwrap_or_default() };
+        let name = match p.controllers.as_slice() {
+            [] if only_v2 => String::new(),
+            [] => "unified".into(),
+            [name] => name.trim_start_matches("name=").into(),
+            several => several.join(","),
+        };
         let options = match p.controllers.as_slice() {
             [name] if name.starts_with("name=") => format!("none,{name}"),
             controllers => controllers.join(","),
         };
         let links = if p.controllers.len() > 1 { p.controllers.clone() } else { Vec::new() };
-        let links = links.into_iter().filter(|l| l != name).collect();
-        MountView { name: name.into(), source: p.directory(), links, options, v2: p.is_v2() }
+        MountView { name, source: p.directory(), links, options, v2: p.is_v2() }
     };
     places.iter().map(view).collect()
 }
