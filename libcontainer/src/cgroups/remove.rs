@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 /// How long rmdir is repeated while the last dead process leaves.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 
+/// The same for a cgroup that may be a stranger's.
+const DYING_WAIT: Duration = Duration::from_millis(300);
+
 impl Stored {
     /// Removes the cgroup from every hierarchy, with its sub-cgroups and with the directories above that were made for
     /// it and that nobody else uses. The processes must be dead or dying: EBUSY is retried, for 10 s in all.
@@ -24,7 +27,8 @@ impl Stored {
     /// # Errors
     /// The first directory that stays; the others are removed all the same.
     pub fn remove(&self) -> Result<()> {
-        let mut backoff = Backoff::new(BUSY_WAIT);
+        let unknown = self.places.iter().all(|p| p.inode == 0);
+        let mut backoff = Backoff::new(if unknown { DYING_WAIT } else { BUSY_WAIT });
         let mut first = Ok(());
         for place in &self.places {
             let done = place.remove(&mut backoff);
@@ -64,12 +68,8 @@ impl StoredPlace {
         if (self.inode != 0 && found.st_ino != self.inode) || self.path.len() < 2 {
             return Ok(());
         }
-        // Before the inode was stored no process can have been put there: what is busy is somebody else's.
         if self.inode == 0 {
-            return match rmdir(&path) {
-                Ok(()) | Err(Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => Ok(()),
-                Err(errno) => Err(Error::kernel(format!("rmdir {path}"), errno)),
-            };
+            return remove_unknown(&path, backoff);
         }
         loop {
             match rmdir(&path) {
@@ -122,6 +122,19 @@ impl StoredPlace {
         match pids {
             Some(pids) if !pids.is_empty() => e.hint(format!("processes are still in it: {pids:?}")),
             _ => e,
+        }
+    }
+}
+
+/// Before the inode was stored only an init that dies with its parent can have been put there: what stays busy is
+/// somebody else's, and is left.
+fn remove_unknown(path: &str, backoff: &mut Backoff) -> Result<()> {
+    loop {
+        match rmdir(path) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) if backoff.pause() => {}
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => return Ok(()),
+            Err(errno) => return Err(Error::kernel(format!("rmdir {path}"), errno)),
         }
     }
 }

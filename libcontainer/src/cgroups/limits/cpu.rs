@@ -115,8 +115,10 @@ fn weight(l: &mut Limits<'_>, tree: Tree, shares: u64, idle: bool) {
     }
     match tree {
         // v1 would take the number and quietly use the nearest bound.
-        Tree::V1(_) if !(2..=262_144).contains(&shares) => l.problem(SHARES, "cpu-shares", "shares is a number from 2 to 262144"),
-        Tree::V1(place) => drop(l.write(place, "cpu.shares", shares, SHARES)),
-        Tree::V2(place) => drop(l.write(place, "cpu.weight", cpu_weight(shares), SHARES)),
+        Tree::V1(_) if !(2..=262_144).contains(&shares) => {
+            l.problem(SHARES, "cpu-shares", "shares is a number from 2 to 262144")
+        }
+        Tree::V1(place) => l.add(place, "cpu.shares", shares, SHARES),
+        Tree::V2(place) => l.add(place, "cpu.weight", cpu_weight(shares), SHARES),
     }
 }
