@@ -15,6 +15,7 @@ mod file;
 mod freezer;
 mod layout;
 mod limits;
+mod oom;
 mod path;
 mod plan;
 mod process_list;

@@ -1,5 +1,21 @@
 //! The operations on containers: one file each, top-down. What a caller says is a request; what it gets is data.
 
+mod container;
+mod create;
+mod delete;
+mod destroy;
+mod kill;
+mod pause;
+mod prepare;
 pub mod request;
+mod start;
+mod view;
 
+pub use create::{create, run};
+pub use delete::delete;
+pub use kill::kill;
+pub use pause::{pause, resume};
+pub use start::start;
+pub use view::{list, processes, state};
 pub use request::*;
+

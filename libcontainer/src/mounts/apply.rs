@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::step::{Bind, Fs, Keep, Param, Remount, Rule};
@@ -111,7 +111,7 @@ impl Bind {
         let tree = self.detached()?;
         let target = match lookup::find(rootfs.root()?, &self.dest)? {
             Place::Existing(fd) => lookup::Target::Fd(fd),
-            missing @ Place::Missing(_) => missing.or_make(is_directory(tree.as_fd())?)?,
+            missing @ Place::Missing(_) => missing.or_make(lookup::is_directory(tree.as_fd())?)?,
         };
         target.attach(tree.as_fd())?;
         if self.dest.as_bytes() == b"." {
@@ -121,11 +121,6 @@ impl Bind {
         }
         Ok(())
     }
-}
-
-fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, StepError> {
-    let mode = fstat(fd).at("fstat")?.st_mode;
-    Ok(SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)
 }
 
 fn is_procfs_root(tree: BorrowedFd<'_>) -> Result<(), StepError> {

@@ -7,17 +7,19 @@ mod process_steps;
 
 use std::ffi::CString;
 
-use crate::cgroups::{self, CgroupPlan};
+use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result};
 use crate::hooks::{HookKind, HookSet};
 use crate::host::HostFacts;
 use crate::lifecycle::{CgroupDriver, Create};
+use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::{Act, INIT_ORDER, Stage, Step, in_order};
 use crate::rootfs::{self, MountFacts, RootfsPlan};
 use crate::seccomp::{self, Filter};
-use crate::spec::{Linux, Process, Root, Spec};
+use crate::notify_socket;
+use crate::spec::{Linux, Mount, Process, Root, Spec};
 use crate::state::file::{Config, MountEntry, NamespaceEntry};
 
 pub(crate) use process_steps::{finish_stage, step};
@@ -47,8 +49,6 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What state.json shows of the configuration.
     pub config: Config,
-    /// `linux.resources` as read, for later updates.
-    pub resources: serde_json::Value,
 }
 
 /// What the plan needs to know besides the configuration.
@@ -63,7 +63,7 @@ pub struct Inputs<'a> {
     /// Whether init waits for `start`.
     pub gate: bool,
     /// Absolute path of the directory with NOTIFY_SOCKET's replacement, when there is one.
-    pub notify_dir: Option<CString>,
+    pub notify_dir: Option<String>,
 }
 
 impl Plan {
@@ -74,6 +74,8 @@ impl Plan {
     pub fn build(spec: &Spec<'_>, facts: &HostFacts, inputs: &Inputs<'_>) -> Result<Plan> {
         let mut problems = Vec::new();
         let nothing = Linux::default();
+        let with_notify = inputs.notify_dir.as_deref().map(|dir| with_notify_mount(spec, dir));
+        let spec = with_notify.as_ref().unwrap_or(spec);
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
         check_document(spec, linux, &mut problems);
         let namespaces = namespaces::plan(linux, &mut problems);
@@ -86,20 +88,18 @@ impl Plan {
         });
         let mut process = process_plan::plan(process, "/process", available, &mut problems);
         if inputs.notify_dir.is_some() {
-            process.env_push("NOTIFY_SOCKET=/run/notify/notify.sock");
+            process.env_push(notify_socket::ENVIRONMENT);
+        }
+        if inputs.request.listen_fds > 0 {
+            process.env_push(&format!("LISTEN_FDS={}", inputs.request.listen_fds));
+            process.env_push("LISTEN_PID=1");
         }
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, &mut problems)?;
         let seccomp = linux.seccomp.as_ref().and_then(|s| seccomp::plan(s, process.no_new_privileges, &mut problems));
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         let hooks = plan_hooks(spec, &mut problems);
         let views = cgroup.as_ref().map(CgroupPlan::mount_views).unwrap_or_default();
-        let mount_facts = MountFacts {
-            rootfs: &rootfs_path,
-            namespaces: &namespaces,
-            cgroup_views: &views,
-            no_pivot: inputs.request.no_pivot,
-            notify_dir: inputs.notify_dir.as_deref(),
-        };
+        let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, &mut problems);
         if !problems.is_empty() {
             return Err(Error::config(problems));
@@ -110,7 +110,6 @@ impl Plan {
             oci_version: spec.oci_version.as_deref().unwrap_or_default().to_owned(),
             annotations: spec.annotations.0.iter().map(|(k, v)| (k.clone().into_owned(), v.clone().into_owned())).collect(),
             config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
-            resources: cgroups::resources_to_json(linux.resources.as_ref()),
             rootfs_path,
             namespaces,
             cgroup,
@@ -121,6 +120,19 @@ impl Plan {
             steps,
         })
     }
+}
+
+/// The configuration with one more mount: the directory of the readiness socket.
+fn with_notify_mount<'a>(spec: &Spec<'a>, dir: &str) -> Spec<'a> {
+    let mut spec = spec.clone();
+    spec.mounts.push(Mount {
+        destination: notify_socket::MOUNT_POINT.into(),
+        kind: Some("bind".into()),
+        source: Some(dir.to_owned().into()),
+        options: ["bind", "ro", "nosuid", "nodev", "noexec"].map(Into::into).to_vec(),
+        ..Mount::default()
+    });
+    spec
 }
 
 /// Rules that belong to no single part, and fields that are not built yet.
@@ -206,6 +218,49 @@ fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
     })
 }
 
+/// What the mounts need to know of the namespaces.
+fn mount_facts<'a>(
+    rootfs: &CString,
+    namespaces: &NamespacePlan,
+    cgroup: CgroupView,
+    inputs: &Inputs<'a>,
+) -> Result<MountFacts<'a>> {
+    let no_pivot = inputs.request.no_pivot;
+    Ok(MountFacts {
+        rootfs: rootfs.clone(),
+        bundle: inputs.bundle,
+        mount_ns: namespaces.has(namespaces::MOUNT),
+        user_ns: namespaces.has(namespaces::USER),
+        pid_ns: namespaces.has(namespaces::PID),
+        net_ns: namespaces.has(namespaces::NET),
+        ipc_ns: namespaces.has(namespaces::IPC),
+        uts_ns: namespaces.has(namespaces::UTS),
+        cgroup_ns: namespaces.has(namespaces::CGROUP),
+        cgroup,
+        no_pivot,
+        full_mounts: if no_pivot { rootfs::full_mounts().map_err(|e| Error::kernel("read /proc/self/mountinfo", e))? } else { Vec::new() },
+    })
+}
+
+/// The cgroup driver's view in the words of the mounts.
+fn cgroup_view(views: &[MountView], facts: &HostFacts) -> Result<CgroupView> {
+    let c_string = |s: &str| CString::new(s).unwrap_or_default();
+    match views {
+        [] => Ok(CgroupView::None),
+        [only] if only.v2 && only.name.is_empty() => {
+            let mount = facts.layout()?.unified.as_ref().map_or("/sys/fs/cgroup", |u| u.mount.as_str());
+            Ok(CgroupView::V2 { mountpoint: c_string(mount), dir: c_string(&only.source) })
+        }
+        views => Ok(CgroupView::V1 {
+            hierarchies: views
+                .iter()
+                .map(|v| CgroupHierarchy { name: v.name.clone(), dir: c_string(&v.source), options: v.options.clone() })
+                .collect(),
+            links: views.iter().flat_map(|v| v.links.iter().map(|l| (l.clone(), v.name.clone()))).collect(),
+        }),
+    }
+}
+
 /// Names that go into the child's steps.
 struct Names {
     keyring: Option<CString>,
@@ -272,7 +327,7 @@ fn init_steps(
             out.extend(names.hostname.take().map(|n| step(Act::Hostname(n), "/hostname")));
             out.extend(names.domainname.take().map(|n| step(Act::Domainname(n), "/domainname")));
         }
-        Stage::Mounts => out.extend(rootfs.mounts.drain(..).map(rootfs_step)),
+        Stage::Mounts => out.extend(rootfs.prepare.drain(..).map(rootfs_step)),
         Stage::MountsDone => {
             let runtime = [HookKind::Prestart, HookKind::CreateRuntime].iter().any(|k| !hooks.of(*k).is_empty());
             let wait = runtime || !hooks.of(HookKind::CreateContainer).is_empty();
@@ -283,9 +338,12 @@ fn init_steps(
                 out.push(step(Act::CreateContainerHook(n), &format!("/hooks/createContainer/{n}")));
             }
         }
-        Stage::Pivot => out.extend(rootfs.pivot.drain(..).map(rootfs_step)),
-        Stage::WorkingDirectory => out.push(step(Act::MakeWorkingDirectory, "/process/cwd")),
-        Stage::Protect => out.extend(rootfs.protect.drain(..).map(rootfs_step)),
+        Stage::Pivot => out.extend(rootfs.enter.drain(..).map(rootfs_step)),
+        Stage::WorkingDirectory => {
+            let cwd = process.cwd.to_str().ok().and_then(rootfs::plan::inside);
+            out.extend(cwd.map(|c| step(Act::Rootfs(rootfs::Step::Directory(rootfs::step::Path(c))), "/process/cwd")));
+        }
+        Stage::Protect => out.extend(rootfs.restrict.drain(..).map(rootfs_step)),
         Stage::Gate if inputs.gate => out.push(step(Act::Gate, "")),
         Stage::StartContainerHooks => {
             for n in 0..hooks.of(HookKind::StartContainer).len() {

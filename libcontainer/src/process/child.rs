@@ -1,7 +1,6 @@
 //! The child's side: walks the list of steps. Runs after clone3 in a copy of the parent's memory, one thread, without
 //! allocating (hooks excepted); no `if spec`, no decision. The first failure is reported with its step and ends it.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -10,14 +9,14 @@ use super::finish;
 use super::message::{Channel, Text};
 use super::plan::ProcessPlan;
 use super::steps::{Act, Step};
-use crate::hooks::HookSet;
-use crate::rootfs::{self, Rootfs};
+use crate::hooks::{self, EnvDefault, HookKind, HookSet};
+use crate::rootfs::Rootfs;
 use crate::seccomp::Filter;
 use crate::sys::clone::exit_group;
 use crate::sys::exec::{self, close_range, reset_signals, set_signal_mask};
 use crate::sys::{clone, ids, ns, prctl};
 use crate::terminal::pty::Pty;
-use crate::terminal::{WindowSize, console_socket, stdio};
+use crate::terminal::{WindowSize, console_socket};
 use crate::{cgroups, keyring, loopback, seccomp};
 
 /// Why a step failed: the kernel's number (0 for none) and a detail.
@@ -67,8 +66,6 @@ pub struct Child<'p> {
     pub hooks: &'p HookSet,
     /// The state document of createContainer hooks without the pid, which only the child knows: see `hook_state`.
     pub hook_state: &'p HookState,
-    /// Where createContainer hooks run, on the host.
-    pub rootfs_path: &'p CString,
     /// How many descriptors above 2 the program gets.
     pub preserve: i32,
 }
@@ -89,7 +86,8 @@ pub struct HookState {
 impl HookState {
     /// The document for a hook.
     pub fn document(&self, status: &str, pid: i32) -> Vec<u8> {
-        crate::hooks::state_document(&self.oci_version, &self.id, status, pid, &self.bundle, &self.annotations)
+        let state = hooks::State { oci_version: &self.oci_version, id: &self.id, status, pid, bundle: &self.bundle };
+        hooks::state_document(&state, self.annotations.iter().map(|(k, v)| (k.as_str(), v.as_str())))
     }
 }
 
@@ -123,7 +121,7 @@ impl Child<'_> {
 
     fn apply(&mut self, act: &Act) -> Result<(), Failure> {
         match act {
-            Act::Rootfs(step) => self.rootfs.apply(step).map_err(|e| Failure::call(e.what, e.errno)),
+            Act::Rootfs(step) => step.apply(&mut self.rootfs).map_err(|e| Failure::call(e.what, e.errno)),
             Act::Attach | Act::AwaitIdMaps | Act::BecomeRoot | Act::Join { .. } | Act::JoinInit(_) | Act::Unshare(_) => {
                 self.enter(act)
             }
@@ -132,8 +130,8 @@ impl Child<'_> {
                 self.channel.mounts_done()?;
                 if *wait { Ok(self.channel.await_proceed()?) } else { Ok(()) }
             }
-            Act::CreateContainerHook(n) => self.create_container_hook(*n),
-            Act::StartContainerHook(n) => self.start_container_hook(*n),
+            Act::CreateContainerHook(n) => self.hook(HookKind::CreateContainer, *n),
+            Act::StartContainerHook(n) => self.hook(HookKind::StartContainer, *n),
             Act::Terminal { console } => self.terminal(*console),
             Act::Ready => {
                 self.channel.ready()?;
@@ -151,7 +149,7 @@ impl Child<'_> {
                 set_signal_mask(0);
                 Err(finish::execute(self.process))
             }
-            _ => finish::apply(act, self.process, &self.rootfs),
+            _ => finish::apply(act, self.process),
         }
     }
 
@@ -207,7 +205,7 @@ impl Child<'_> {
         }
         pty.set_owner(self.process.uid).map_err(fail)?;
         if console {
-            self.rootfs.mount_console(pty.slave.as_fd()).map_err(|e| Failure::call(e.what, e.errno))?;
+            self.rootfs.bind_console(pty.slave.as_fd()).map_err(|e| Failure::call(e.what, e.errno))?;
         }
         let mut name = [0_u8; 24];
         let name = pty.name(&mut name);
@@ -218,17 +216,21 @@ impl Child<'_> {
         crate::terminal::pty::adopt(pty.slave.as_fd()).map_err(fail)
     }
 
-    fn create_container_hook(&self, n: usize) -> Result<(), Failure> {
+    /// Hooks are few and the only steps that may allocate.
+    fn hook(&self, kind: HookKind, n: usize) -> Result<(), Failure> {
+        let Some(hook) = self.hooks.of(kind).get(n) else { return Err(Errno::EINVAL.into()) };
         let pid = nix::unistd::getpid().as_raw();
-        let state = self.hook_state.document("creating", pid);
-        let result = self.hooks.run_create_container(n, &state, self.rootfs_path);
-        result.map_err(|e| Failure { errno: 0, text: Text::from_args(format_args!("{e}")) })
-    }
-
-    fn start_container_hook(&self, n: usize) -> Result<(), Failure> {
-        let pid = nix::unistd::getpid().as_raw();
-        let state = self.hook_state.document("created", pid);
-        let result = self.hooks.run_start_container(n, &state, &self.process.env);
+        let result = match kind {
+            HookKind::CreateContainer => {
+                let state = self.hook_state.document("creating", pid);
+                let root = self.rootfs.root().map_err(|e| Failure::call(e.what, e.errno))?;
+                hooks::run(kind, n, hook, &state, EnvDefault::Empty, Some(root))
+            }
+            _ => {
+                let state = self.hook_state.document("created", pid);
+                hooks::run(kind, n, hook, &state, EnvDefault::Copy(self.process.envp.strings()), None)
+            }
+        };
         result.map_err(|e| Failure { errno: 0, text: Text::from_args(format_args!("{e}")) })
     }
 

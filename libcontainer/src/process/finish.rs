@@ -15,15 +15,14 @@ use super::plan::ProcessPlan;
 use super::steps::Act;
 use crate::capabilities::CAP_SYS_ADMIN;
 use crate::error::errno_words;
-use crate::rootfs::{self, Rootfs};
+use crate::rootfs::file::read_small_file;
 use crate::sys::exec::execve;
 use crate::sys::{home, ids, prctl};
 use crate::terminal::stdio;
 
 /// Applies one of the acts that only concern the process itself.
-pub fn apply(act: &Act, process: &mut ProcessPlan, rootfs: &Rootfs) -> Result<(), Failure> {
+pub fn apply(act: &Act, process: &mut ProcessPlan) -> Result<(), Failure> {
     match act {
-        Act::MakeWorkingDirectory => make_working_directory(process, rootfs),
         Act::GiveStdio => give_stdio(process.uid),
         Act::Rlimit(limit) => Ok(ids::set_rlimit(limit.resource, limit.soft, limit.hard)?),
         Act::NoNewPrivileges => Ok(prctl::set_no_new_privs()?),
@@ -44,10 +43,6 @@ pub fn apply(act: &Act, process: &mut ProcessPlan, rootfs: &Rootfs) -> Result<()
         }
         _ => Err(Failure::call("a step without an action", Errno::ENOSYS)),
     }
-}
-
-fn make_working_directory(process: &ProcessPlan, rootfs: &Rootfs) -> Result<(), Failure> {
-    rootfs::make_directory(rootfs, &process.cwd).map_err(|e| Failure::call(e.what, e.errno))
 }
 
 fn give_stdio(uid: u32) -> Result<(), Failure> {
@@ -109,9 +104,30 @@ fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
         Mode::empty(),
     )?;
     let uid = process.uid;
-    let variable = home::variable(|buffer| rootfs::file::home_of(root.as_fd(), uid, buffer));
+    let variable = home::variable(|buffer| {
+        let (mut line, mut found) = ([0_u8; 4096], None);
+        // Whatever stands in the file's place (nothing, a FIFO, a device): then there is no entry.
+        let _ = read_small_file(root.as_fd(), c"etc/passwd", &mut line, &mut |line| {
+            found = home_in_line(line, uid).and_then(|home| {
+                buffer.get_mut(..home.len())?.copy_from_slice(home);
+                Some(home.len())
+            });
+            found.is_some()
+        });
+        found
+    });
     process.envp.push(variable);
     Ok(())
+}
+
+/// The sixth field of a passwd(5) line whose third is `uid`.
+fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
+    let mut fields = line.split(|b| *b == b':');
+    let number = std::str::from_utf8(fields.nth(2)?).ok()?;
+    if number.parse() != Ok(uid) {
+        return None;
+    }
+    fields.nth(2).filter(|home| !home.is_empty())
 }
 
 /// Looks the program up as execvp(3) does, and words a failure as engines know it from Go's exec package.

@@ -58,6 +58,16 @@ pub struct ProcessPlan {
     pub env: Vec<String>,
 }
 
+impl ProcessPlan {
+    /// Adds a variable, replacing one of the same name.
+    pub fn env_push(&mut self, variable: &str) {
+        let name = variable.split_inclusive('=').next().unwrap_or_default();
+        self.env.retain(|e| !e.starts_with(name));
+        self.env.push(variable.to_owned());
+        self.envp = StringArray::new(self.env.iter().filter_map(|e| CString::new(e.as_str()).ok()).collect());
+    }
+}
+
 /// Decides everything about `process`; `base` is its JSON pointer, `available` what capabilities can be granted.
 pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Vec<Problem>) -> ProcessPlan {
     refuse_unsupported(process, base, problems);

@@ -11,10 +11,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{FsFlags, fstatfs};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::error::{Error, Result};
 use crate::sys::exec::{StringArray, exec_fd};
@@ -44,7 +44,7 @@ pub fn ensure() -> Result<()> {
 /// The path of /proc/self/exe means nothing for a detached mount; the mount's flag or the memfd's seals tell.
 fn is_sealed() -> std::result::Result<bool, Errno> {
     let exe = open(SELF, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-    if fstatfs(&exe)?.flags().contains(FsFlags::ST_RDONLY) {
+    if fstatvfs(&exe)?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(true);
     }
     let readable = open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -57,8 +57,8 @@ const SEALS: SealFlag =
     SealFlag::F_SEAL_WRITE.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_SEAL);
 
 fn read_only_view() -> std::result::Result<OwnedFd, Errno> {
-    let tree = mount::open_tree_clone_at(SELF)?;
-    let read_only = MountAttr { attr_set: mount::ATTR_RDONLY, ..MountAttr::default() };
+    let tree = mount::open_tree_clone(AT_FDCWD, SELF, false)?;
+    let read_only = MountAttr { attr_set: mount::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
     mount::mount_setattr(tree.as_fd(), false, &read_only)?;
     Ok(tree)
 }

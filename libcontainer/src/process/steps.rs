@@ -47,8 +47,6 @@ pub enum Act {
     },
     /// The nth createContainer hook.
     CreateContainerHook(usize),
-    /// Make the working directory.
-    MakeWorkingDirectory,
     /// Open a pty in the container, hand its master out, put its slave on 0, 1, 2 and, for init, on /dev/console.
     Terminal {
         /// Whether the slave is mounted on /dev/console.
@@ -223,7 +221,6 @@ impl fmt::Display for Act {
             Act::MountsDone { wait: false } => f.write_str("report the mounts"),
             Act::MountsDone { wait: true } => f.write_str("report the mounts and wait for the hooks"),
             Act::CreateContainerHook(n) => write!(f, "createContainer hook #{n}"),
-            Act::MakeWorkingDirectory => f.write_str("make the working directory"),
             Act::Terminal { .. } => f.write_str("open the terminal"),
             Act::GiveStdio => f.write_str("give stdio to the user"),
             Act::Rlimit(limit) => write!(f, "set {} to {}:{}", limit.name(), limit.soft, limit.hard),

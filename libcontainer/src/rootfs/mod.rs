@@ -10,6 +10,7 @@ pub mod paths;
 pub mod plan;
 pub mod step;
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -114,4 +115,58 @@ pub fn open_rootfs(path: &Path) -> Result<OwnedFd, Errno> {
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     openat2(AT_FDCWD, path, how)
+}
+
+<<<<<<< HEAD
+/// placeholder until merge
+pub fn full_mounts() -> Result<Vec<std::ffi::CString>, Errno> {
+    Ok(Vec::new())
+=======
+/// Mount points in a mountinfo text (proc_pid_mountinfo(5)) that show a whole procfs or sysfs and do not lie below
+/// `rootfs`: what a container without pivot_root(2) must not keep.
+pub fn full_mounts(mountinfo: &[u8], rootfs: &[u8]) -> Vec<CString> {
+    let full = |line: &[u8]| {
+        let mut fields = line.split(|b| *b == b' ');
+        let root = fields.nth(3)?;
+        let point = unescape(fields.next()?);
+        let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
+        let below = point.strip_prefix(rootfs).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        (root == b"/" && matches!(fstype, b"proc" | b"sysfs") && !below).then(|| CString::new(point).ok()).flatten()
+    };
+    mountinfo.split(|b| *b == b'\n').filter_map(full).collect()
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(field.len()), field);
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = |digits: &[u8]| digits.iter().try_fold(0_u8, |n, d| n.checked_mul(8)?.checked_add(d.checked_sub(b'0')?));
+        match tail.get(..3).filter(|_| *first == b'\\').and_then(octal) {
+            Some(byte) => {
+                out.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_procfs_and_sysfs_mounts_are_found() {
+        let text = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n\
+            23 27 0:22 / /a\\040b rw shared:3 - sysfs sysfs rw\n\
+            24 27 0:21 /sys /x rw,relatime - proc proc rw\n\
+            25 27 0:21 / /c/rootfs/proc rw - proc proc rw\n\
+            26 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw\n";
+        assert_eq!(full_mounts(text, b"/c/rootfs"), [c"/proc".to_owned(), c"/a b".to_owned()]);
+    }
+>>>>>>> mounts
 }

@@ -57,7 +57,7 @@ pub struct State {
     pub rootless: bool,
     /// Controller to absolute directory; the v2 tree under "".
     #[serde(default)]
-    pub cgroup_paths: std::collections::BTreeMap<String, String>,
+    pub cgroup_paths: serde_json::Map<String, Value>,
     /// `NEWPID` to `/proc/PID/ns/pid`, and so on.
     #[serde(default)]
     pub namespace_paths: std::collections::BTreeMap<String, String>,
