@@ -117,11 +117,6 @@ pub fn open_rootfs(path: &Path) -> Result<OwnedFd, Errno> {
     openat2(AT_FDCWD, path, how)
 }
 
-<<<<<<< HEAD
-/// placeholder until merge
-pub fn full_mounts() -> Result<Vec<std::ffi::CString>, Errno> {
-    Ok(Vec::new())
-=======
 /// Mount points in a mountinfo text (proc_pid_mountinfo(5)) that show a whole procfs or sysfs and do not lie below
 /// `rootfs`: what a container without pivot_root(2) must not keep.
 pub fn full_mounts(mountinfo: &[u8], rootfs: &[u8]) -> Vec<CString> {
@@ -168,5 +163,4 @@ mod tests {
             26 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw\n";
         assert_eq!(full_mounts(text, b"/c/rootfs"), [c"/proc".to_owned(), c"/a b".to_owned()]);
     }
->>>>>>> mounts
 }
