@@ -167,3 +167,29 @@ pub fn has_capability(number: u32) -> bool {
     let mask = effective.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
     mask & (1 << number) != 0
 }
+
+/// A mount of this namespace that vanishes with the value.
+pub struct HostMount(PathBuf);
+
+impl HostMount {
+    pub fn bind(source: &Path, target: &Path) -> io::Result<Self> {
+        sys::mount(&source.display().to_string(), target, "", libc::MS_BIND | libc::MS_REC, "")?;
+        Ok(Self(target.into()))
+    }
+
+    /// A tmpfs with mount flags (`MS_NOSUID` and the like).
+    pub fn tmpfs(target: &Path, flags: libc::c_ulong) -> io::Result<Self> {
+        sys::mount("tmpfs", target, "tmpfs", flags, "mode=755")?;
+        Ok(Self(target.into()))
+    }
+
+    pub fn shared(&self) -> io::Result<()> {
+        sys::mount("", &self.0, "", libc::MS_SHARED, "")
+    }
+}
+
+impl Drop for HostMount {
+    fn drop(&mut self) {
+        let _ = sys::detach(&self.0);
+    }
+}

@@ -3,6 +3,7 @@
 mod lifecycle;
 mod namespaces;
 mod process;
+mod rootfs;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         namespaces::cases(),
         process::cases(),
+        rootfs::cases(),
     ]
     .into_iter()
     .flatten()

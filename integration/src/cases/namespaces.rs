@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Case, case};
 use crate::bundle;
 use crate::container::Lab;
-use crate::verdict::{Check, expect, has, same, skip};
+use crate::verdict::{Check, expect, has, same, skip, until};
 
 /// OCI type and the name below /proc/PID/ns.
 const TYPES: [(&str, &str); 8] = [
@@ -31,6 +32,8 @@ pub fn cases() -> Vec<Case> {
     });
     let more = [
         case("namespaces::user_maps", &["namespaces/user-maps"], user_maps),
+        case("namespaces::path_user_alone", &["namespaces/path"], path_user_alone),
+        case("namespaces::maps_without_user", &["namespaces/user-maps"], maps_without_user),
         case("namespaces::time_offsets", &["namespaces/time-offsets"], time_offsets),
         case("namespaces::loopback", &["namespaces/loopback"], loopback),
         case("namespaces::path_of_wrong_type", &["namespaces/path"], wrong_type),
@@ -78,6 +81,9 @@ fn new(lab: &Lab, kind: &str, link: &str) -> Check {
 
 fn joined(lab: &Lab, kind: &str, link: &str) -> Check {
     supported(link)?;
+    if kind == "mount" {
+        return joined_mount(lab);
+    }
     let holder = lab.start(|c| add(c, kind))?;
     let pid = holder.pid()?.to_string();
     let path = format!("/proc/{pid}/ns/{link}");
@@ -87,10 +93,9 @@ fn joined(lab: &Lab, kind: &str, link: &str) -> Check {
             bundle::remove(c, "/hostname");
         }
         if kind == "user" {
-            // What was made in the holder's user namespace belongs to it; new ones are made inside it.
-            for m in ["network", "ipc", "uts", "pid"] {
-                bundle::namespace(c, m, None);
-            }
+            let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+            bundle::set(c, "/linux/uidMappings", map.clone());
+            bundle::set(c, "/linux/gidMappings", map);
         }
     })?;
     let lines: Vec<&str> = out.ok()?.lines().collect();
@@ -98,6 +103,32 @@ fn joined(lab: &Lab, kind: &str, link: &str) -> Check {
     let own_pid = lines.get(1).copied().unwrap_or_default();
     expect((own_pid == "1") == (kind != "pid"), format!("pid inside is {own_pid}"))?;
     same("the holder still runs", holder.status()?, "running")
+}
+
+/// The namespace of a process that sees the bundle: the root is changed inside it.
+fn joined_mount(lab: &Lab) -> Check {
+    let holder = lab.host_program("/usr/bin/unshare").args(["--mount", "/bin/busybox", "sleep", "1000"]).start()?;
+    let pid = holder.pid().to_string();
+    until("a mount namespace", Duration::from_secs(5), || {
+        (link_of(&pid, "mnt").ok()? != link_of("self", "mnt").ok()?).then_some(())
+    })?;
+    let path = format!("/proc/{pid}/ns/mnt");
+    let out = lab.sh("readlink /proc/self/ns/mnt; echo /etc/group", |c| bundle::namespace(c, "mount", Some(&path)))?;
+    same("namespace and root", out.ok()?, format!("{}\n/etc/group\n", link_of(&pid, "mnt")?))
+}
+
+/// Joining needs no maps: the namespace has them.
+fn path_user_alone(lab: &Lab) -> Check {
+    let holder = lab.start(|c| add(c, "user"))?;
+    let path = format!("/proc/{}/ns/user", holder.pid()?);
+    let out = lab.sh("id -u; cat /proc/self/uid_map", |c| bundle::namespace(c, "user", Some(&path)))?;
+    has(out.ok()?, "100000")
+}
+
+fn maps_without_user(lab: &Lab) -> Check {
+    let map = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+    let out = lab.sh("true", |c| bundle::set(c, "/linux/uidMappings", map))?;
+    expect(out.code() == 1, out.told("has maps without a user namespace: should fail"))
 }
 
 fn user_maps(lab: &Lab) -> Check {
@@ -121,9 +152,7 @@ fn user_maps(lab: &Lab) -> Check {
     same("host gid", crate::evidence::status_field(&status, "Gid")?, "300020\t300020\t300020\t300020")?;
     same("host groups", crate::evidence::status_field(&status, "Groups")?, "300030 300040")?;
     let out = container.exec(&["--user", "0:0"], &["sh", "-c", "id -u; cat /proc/self/uid_map | wc -l"])?;
-    same("exec as container root", out.ok()?, "0\n2\n")?;
-    let out = lab.sh("true", |c| bundle::set(c, "/linux/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 1}])))?;
-    expect(out.code() == 1, out.told("has maps without a user namespace: should fail"))
+    same("exec as container root", out.ok()?, "0\n2\n")
 }
 
 fn time_offsets(lab: &Lab) -> Check {
