@@ -14,6 +14,7 @@ mod rows;
 mod run;
 mod runtime;
 mod sys;
+mod terminal;
 mod verdict;
 
 use std::process::ExitCode;

@@ -1,9 +1,15 @@
 //! The cases, a file for each concept.
 
+mod cgroup;
+mod devices;
+mod exec;
 mod lifecycle;
+mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
+mod seccomp;
+mod update;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -23,10 +29,16 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 /// Every case.
 pub fn all() -> Vec<Case> {
     [
+        cgroup::cases(),
+        devices::cases(),
+        exec::cases(),
         lifecycle::cases(),
+        mounts::cases(),
         namespaces::cases(),
         process::cases(),
         rootfs::cases(),
+        seccomp::cases(),
+        update::cases(),
     ]
     .into_iter()
     .flatten()
