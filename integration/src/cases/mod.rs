@@ -3,12 +3,14 @@
 mod cgroup;
 mod devices;
 mod exec;
+mod hooks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
 mod seccomp;
+mod stdio;
 mod update;
 
 use crate::container::Lab;
@@ -32,12 +34,14 @@ pub fn all() -> Vec<Case> {
         cgroup::cases(),
         devices::cases(),
         exec::cases(),
+        hooks::cases(),
         lifecycle::cases(),
         mounts::cases(),
         namespaces::cases(),
         process::cases(),
         rootfs::cases(),
         seccomp::cases(),
+        stdio::cases(),
         update::cases(),
     ]
     .into_iter()

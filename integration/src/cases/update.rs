@@ -186,11 +186,12 @@ fn stats(lab: &Lab) -> Check {
 
 fn interval(lab: &Lab) -> Check {
     let container = lab.start(|_| ())?;
-    let call = container.with("events", &["--interval", "100ms"], &[]).start()?;
+    let call = container.with("events", &["--interval", "100ms"], &[]).limit(std::time::Duration::from_secs(5)).start()?;
     crate::verdict::until("two lines", std::time::Duration::from_secs(5), || {
         (call.stdout().lines().count() >= 2).then_some(())
     })?;
     container.stop()?;
+    container.delete()?;
     let out = call.finish()?;
     for line in out.stdout.lines() {
         let event: Value = serde_json::from_str(line)?;
