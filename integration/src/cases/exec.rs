@@ -175,8 +175,8 @@ fn cwd(lab: &Lab) -> Check {
 
 fn env(lab: &Lab) -> Check {
     let container = lab.start(|c| bundle::push(c, "/process/env", json!("A=1")))?;
-    let out = container.exec(&["--env", "B=x,y=z", "--env", "A=2", "--env=C="], &["sh", "-c", "echo $A $B ${C-unset}; echo $HOME"])?;
-    same("environment", out.ok()?, "2 x,y=z \n/root\n")
+    let out = container.exec(&["--env", "B=x,y=z", "--env", "A=2", "--env=C="], &["sh", "-c", "echo $A $B [${C-unset}]; echo $HOME"])?;
+    same("environment", out.ok()?, "2 x,y=z []\n/root\n")
 }
 
 fn detach(lab: &Lab) -> Check {

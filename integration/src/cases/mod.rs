@@ -1,6 +1,10 @@
 //! The cases, a file for each concept.
 
+mod bad_input;
 mod cgroup;
+mod cli;
+mod crash;
+mod data;
 mod devices;
 mod exec;
 mod hooks;
@@ -31,7 +35,11 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 /// Every case.
 pub fn all() -> Vec<Case> {
     [
+        bad_input::cases(),
         cgroup::cases(),
+        cli::cases(),
+        crash::cases(),
+        data::cases(),
         devices::cases(),
         exec::cases(),
         hooks::cases(),

@@ -263,7 +263,9 @@ fn pidfd_socket(lab: &Lab) -> Check {
     let bundle = lab.bundle(|c| bundle::args(c, &["sleep", "1000"]))?;
     let socket = ConsoleSocket::listen(&bundle.dir)?;
     let container = Container { lab, id: lab.id(), bundle };
-    container.create_call().args(["--pidfd-socket", socket.path()]).run()?.silent()?;
+    let (dir, pid_file) = (container.bundle.dir.display().to_string(), container.pid_file().display().to_string());
+    let flags = ["--pidfd-socket", socket.path(), "--bundle", &dir, "--pid-file", &pid_file];
+    container.with("create", &flags, &[]).run()?.silent()?;
     let (data, fd) = socket.message()?;
     same("data", String::from_utf8_lossy(&data).as_ref(), "standard")?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&fd)))?;
