@@ -105,3 +105,17 @@ pub fn children() -> Vec<i32> {
     }
     pids
 }
+
+/// Cgroups named like a path of the file system.
+pub fn cgroups_of_path(env: &Env, path: &Path) -> Vec<String> {
+    of_cgroups(env, &[path.display().to_string()])
+}
+
+/// Removes the empty cgroups that lead to such a path: a runtime makes parents, and leaves them.
+pub fn remove_parents(env: &Env, path: &Path) {
+    for root in env.cgroups.roots() {
+        for part in path.ancestors().filter(|p| p.parent().is_some()) {
+            let _ = fs::remove_dir(root.join(part.strip_prefix("/").unwrap_or(part)));
+        }
+    }
+}

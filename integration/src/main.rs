@@ -4,6 +4,7 @@
 mod bundle;
 mod cases;
 mod container;
+mod differences;
 mod elf;
 mod evidence;
 mod host;

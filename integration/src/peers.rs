@@ -4,33 +4,42 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::cases::Case;
+use crate::differences::DIFFERENCES;
 use crate::runtime::Kind;
 
-/// One case that a peer does not pass.
+/// Cases that a peer does not pass, for one reason.
 pub struct Difference {
     pub peer: Kind,
-    /// The cgroup view (`v1`, `v2`, `hybrid`) it is seen in; `None`: in every one.
-    pub view: Option<&'static str>,
-    pub case: &'static str,
+    /// The cgroup view (`v1`, `v2`, `hybrid`) it is seen in; empty: in every one.
+    pub view: &'static str,
+    /// False where it is a race: such a case may pass.
+    pub always: bool,
     pub reason: &'static str,
+    pub cases: &'static [&'static str],
 }
 
-const fn runc(case: &'static str, reason: &'static str) -> Difference {
-    Difference { peer: Kind::Runc, view: None, case, reason }
+/// A difference that shows in every run.
+pub const fn always(peer: Kind, view: &'static str, reason: &'static str, cases: &'static [&'static str]) -> Difference {
+    Difference { peer, view, always: true, reason, cases }
 }
 
-const fn crun(case: &'static str, reason: &'static str) -> Difference {
-    Difference { peer: Kind::Crun, view: None, case, reason }
+/// A difference that depends on timing.
+pub const fn sometimes(peer: Kind, view: &'static str, reason: &'static str, cases: &'static [&'static str]) -> Difference {
+    Difference { peer, view, always: false, reason, cases }
 }
 
-/// Debian's runc 1.1.5 and crun 1.8.1.
-pub const DIFFERENCES: &[Difference] = &[
-];
+/// The difference that applies to the case with this peer in this view; the reason why the case must fail with this peer in this view.
+pub fn known(peer: Kind, view: &str, case: &str) -> Option<&'static Difference> {
+    let applies = |d: &&Difference| d.peer == peer && d.cases.contains(&case) && (d.view.is_empty() || d.view == view);
+    DIFFERENCES.iter().find(applies)
+}
 
-/// The reason why the case must fail with this peer in this view.
-pub fn known(peer: Kind, view: &str, case: &str) -> Option<&'static str> {
-    let applies = |d: &&Difference| d.peer == peer && d.case == case && d.view.is_none_or(|v| v == view);
-    DIFFERENCES.iter().find(applies).map(|d| d.reason)
+/// Complaints about rows that name no case.
+pub fn strangers(cases: &[Case]) -> Vec<String> {
+    let named = DIFFERENCES.iter().flat_map(|d| d.cases);
+    let unknown = named.filter(|name| !cases.iter().any(|c| c.name == **name));
+    unknown.map(|name| format!("the table of differences names {name}, which is no case")).collect()
 }
 
 const BEGIN: &str = "<!-- rows: begin (written by WHERRY_WRITE_DOCS=1 cargo run -p wherry-integration) -->";
@@ -41,11 +50,13 @@ fn page() -> PathBuf {
 }
 
 fn rows() -> String {
-    let mut text = String::from("| peer | case | what it does |\n|---|---|---|\n");
+    let mut text = String::from("| peer | what it does | cases |\n|---|---|---|\n");
     for d in DIFFERENCES {
         let peer = if d.peer == Kind::Crun { "crun 1.8.1" } else { "runc 1.1.5" };
-        let view = d.view.map(|v| format!(" ({v})")).unwrap_or_default();
-        text.push_str(&format!("| {peer}{view} | `{}` | {} |\n", d.case, d.reason));
+        let when = if d.always { "" } else { " (sometimes)" };
+        let view = if d.view.is_empty() { String::new() } else { format!(", cgroup {}", d.view) };
+        let cases: Vec<String> = d.cases.iter().map(|c| format!("`{c}`")).collect();
+        text.push_str(&format!("| {peer}{view} | {}{when} | {} |\n", d.reason, cases.join(" ")));
     }
     text
 }

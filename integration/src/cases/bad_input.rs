@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Case, case};
 use crate::bundle::{self, Bundle};
 use crate::container::{Container, Lab};
+use crate::leftovers;
 use crate::runtime::Output;
 use crate::sys;
 use crate::verdict::{Check, expect, has, lacks, same};
@@ -142,15 +143,20 @@ fn duplicate_rlimit(lab: &Lab) -> Check {
 
 /// Refused, or kept inside the hierarchy: in no case a directory elsewhere.
 fn cgroups_path_dots(lab: &Lab) -> Check {
+    let escape = lab.dir.join("escape");
     let bundle = lab.bundle(|c| {
-        let inner = c["linux"]["cgroupsPath"].as_str().unwrap_or_default().to_owned();
-        bundle::set(c, "/linux/cgroupsPath", json!(format!("/../../../../../tmp/../{inner}")));
+        bundle::set(c, "/linux/cgroupsPath", json!(format!("/../../../../..{}", escape.display())));
     })?;
     let container = Container { lab, id: lab.id(), bundle };
     let out = container.create_call().run()?;
     expect(out.code() <= 1, out.told("should end in order"))?;
-    expect(!Path::new("/wherry-test").exists() && !Path::new(&lab.env.cgroup).exists(), "a directory was made outside the cgroup tree")?;
+    let made = escape.exists();
     container.with("delete", &["--force"], &[]).run()?.ok()?;
+    // Kept inside the hierarchy it is a cgroup of the work directory's name; its parents are the harness's to remove.
+    let inside: Vec<String> = leftovers::cgroups_of_path(lab.env, &escape);
+    leftovers::remove_parents(lab.env, &escape);
+    expect(!made, "a directory was made outside the cgroup tree")?;
+    expect(inside.is_empty(), inside.join("; "))?;
     container.gone()
 }
 
@@ -237,7 +243,7 @@ fn image(lab: &Lab, object: &str, kind: &str) -> Check {
     if !is_mount_point {
         out.exits(0)?;
     }
-    same("decoy", crate::leftovers::names_in(&decoy), vec!["marker"])
+    same("decoy", leftovers::names_in(&decoy), vec!["marker"])
 }
 
 /// Without a mount on /dev the nodes are made in the image's own /dev, which must not lead outside (CVE-2026-41579).
@@ -254,7 +260,7 @@ fn dev_symlink_unmounted(lab: &Lab) -> Check {
     symlink(&decoy, bundle.rootfs().join("dev"))?;
     let out = lab.run(&bundle).run()?;
     expect(out.code() <= 1, out.told("should end in order"))?;
-    same("decoy", crate::leftovers::names_in(&decoy), vec!["ptmx"])?;
+    same("decoy", leftovers::names_in(&decoy), vec!["ptmx"])?;
     same("its file", fs::read_to_string(decoy.join("ptmx"))?.as_str(), "marker")
 }
 

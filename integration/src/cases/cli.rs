@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         case("cli::negative_values", &["cli/negative-values"], negative_values),
         case("cli::repeated_log", &["cli/repeated-log"], repeated_log),
         case("cli::arity", &["log/formats"], arity),
+        case("cli::flags_after_id", &["cli/single-dash"], flags_after_id),
         case("cli::engine_prefixes", &["cli/single-dash"], engine_prefixes),
         case("cli::ignored_globals", &["cli/single-dash"], ignored_globals),
         case("cli::signals_by_name", &["cli/negative-values"], signals_by_name),
@@ -83,7 +84,7 @@ fn negative_values(lab: &Lab) -> Check {
     }
     let container = lab.start(|c| bundle::set(c, "/linux/resources/memory", json!({"limit": 50_000_000})))?;
     container.with("update", &["--memory", "-1", "--memory-swap", "-1"], &[]).run()?.ok()?;
-    lab.call(["update", &container.id, "--cpu-quota", "-1"]).run()?.ok()?;
+    container.with("update", &["--cpu-quota", "-1"], &[]).run()?.ok()?;
     container.with("update", &["--pids-limit=-1"], &[]).run()?.ok()?;
     same("pids.max", container.cgroup_file("pids", "pids.max")?.as_str(), "max")
 }
@@ -212,6 +213,15 @@ fn arity(lab: &Lab) -> Check {
         }
     }
     Ok(())
+}
+
+fn flags_after_id(lab: &Lab) -> Check {
+    lab.on_v2("pids")?;
+    let container = lab.start(|_| ())?;
+    lab.call(["update", &container.id, "--pids-limit", "66"]).run()?.ok()?;
+    same("pids.max", container.cgroup_file("pids", "pids.max")?.as_str(), "66")?;
+    lab.call(["delete", &container.id, "--force"]).run()?.silent()?;
+    container.gone()
 }
 
 /// The global flags in the order in which the shim gives them, for one life of a container.

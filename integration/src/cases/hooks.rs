@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab};
+use crate::runtime::Kind;
 use crate::verdict::{Check, expect, fail, has, lacks, same, until};
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -71,7 +72,7 @@ fn order(lab: &Lab) -> Check {
         share(c, &dir);
         for kind in KINDS {
             for n in 0..2 {
-                set_hook(c, kind, hook(&format!("echo {kind}{n} >>{}/order", seen_by(kind, &dir))));
+                set_hook(c, kind, hook(&format!("cat >/dev/null; echo {kind}{n} >>{}/order", seen_by(kind, &dir))));
             }
         }
     })?;
@@ -242,7 +243,7 @@ fn failing(lab: &Lab, kind: &str) -> Check {
     if ["prestart", "createRuntime", "createContainer"].contains(&kind) {
         created.exits(1)?;
         has(&created.stderr, "hook")?;
-        has(&created.stderr, "exit status 9")?;
+        has(&created.stderr, if lab.is(Kind::Crun) { "exit code: 9" } else { "exit status 9" })?;
         return container.gone();
     }
     created.ok()?;

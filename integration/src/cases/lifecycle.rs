@@ -205,9 +205,6 @@ fn delete_force(lab: &Lab) -> Check {
     }
     let container = in_status(lab, "running")?;
     container.lab.call(["delete", "-f", &container.id]).run()?.silent()?;
-    container.gone()?;
-    let container = in_status(lab, "running")?;
-    container.lab.call(["delete", &container.id, "--force"]).run()?.silent()?;
     container.gone()
 }
 
