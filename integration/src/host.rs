@@ -141,11 +141,6 @@ fn hierarchies(v1: &BTreeMap<String, PathBuf>) -> Vec<(String, PathBuf)> {
     by_point.into_iter().map(|(point, names)| (data(&names), point.clone())).collect()
 }
 
-/// True when the kernel lists the file system.
-pub fn has_filesystem(name: &str) -> bool {
-    words(Path::new("/proc/filesystems")).iter().any(|word| word == name)
-}
-
 /// Major and minor number of some whole block device, from sysfs.
 pub fn block_device() -> Option<(u32, u32)> {
     for entry in fs::read_dir("/sys/block").ok()?.flatten() {
@@ -158,14 +153,6 @@ pub fn block_device() -> Option<(u32, u32)> {
         return Some((major.parse().ok()?, minor.parse().ok()?));
     }
     None
-}
-
-/// True when this process holds the capability with that number.
-pub fn has_capability(number: u32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:\t"));
-    let mask = effective.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    mask & (1 << number) != 0
 }
 
 /// A mount of this namespace that vanishes with the value.
