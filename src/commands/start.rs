@@ -1,0 +1,12 @@
+//! `wherry start`.
+
+use anyhow::Result;
+
+use crate::cli::parse::Call;
+use crate::pending as lifecycle;
+
+pub fn run(call: &Call) -> Result<u8> {
+    let (context, id) = super::target(call)?;
+    lifecycle::start(&context, &id)?;
+    Ok(0)
+}
