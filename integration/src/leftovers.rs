@@ -20,8 +20,7 @@ pub fn names_in(dir: &Path) -> Vec<String> {
 pub fn of_case(env: &Env, root: &Path, dir: &Path, cgroups: &[String]) -> Vec<String> {
     let end = Instant::now() + Duration::from_secs(1);
     loop {
-        let mut left: Vec<String> =
-            names_in(root).into_iter().map(|id| format!("state directory of {id}")).collect();
+        let mut left: Vec<String> = names_in(root).into_iter().map(|id| format!("state directory of {id}")).collect();
         left.extend(of_cgroups(env, cgroups));
         left.extend(mounts_below(dir).into_iter().map(|m| format!("mount {}", m.display())));
         if left.is_empty() || Instant::now() > end {

@@ -20,12 +20,22 @@ pub struct Difference {
 }
 
 /// A difference that shows in every run.
-pub const fn always(peer: Kind, view: &'static str, reason: &'static str, cases: &'static [&'static str]) -> Difference {
+pub const fn always(
+    peer: Kind,
+    view: &'static str,
+    reason: &'static str,
+    cases: &'static [&'static str],
+) -> Difference {
     Difference { peer, view, always: true, reason, cases }
 }
 
 /// A difference that depends on timing.
-pub const fn sometimes(peer: Kind, view: &'static str, reason: &'static str, cases: &'static [&'static str]) -> Difference {
+pub const fn sometimes(
+    peer: Kind,
+    view: &'static str,
+    reason: &'static str,
+    cases: &'static [&'static str],
+) -> Difference {
     Difference { peer, view, always: false, reason, cases }
 }
 

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -234,7 +234,10 @@ impl Call {
             Command::new(&self.program)
         } else {
             let mut shell = Command::new("/bin/sh");
-            shell.arg("-c").arg(format!("{} exec \"$0\" \"$@\" {}", self.prelude, self.redirections)).arg(&self.program);
+            shell
+                .arg("-c")
+                .arg(format!("{} exec \"$0\" \"$@\" {}", self.prelude, self.redirections))
+                .arg(&self.program);
             shell
         };
         command.args(&self.argv);

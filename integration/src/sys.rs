@@ -29,9 +29,7 @@ pub fn mount(source: &str, target: &Path, fstype: &str, flags: libc::c_ulong, da
     let (source, fstype) = (CString::new(source)?, CString::new(fstype)?);
     let (target, data) = (cstring(target)?, CString::new(data)?);
     // SAFETY: four NUL-terminated strings that live until the call returns.
-    let result = unsafe {
-        libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast())
-    };
+    let result = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast()) };
     check(result).map(|_| ())
 }
 

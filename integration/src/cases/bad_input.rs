@@ -15,8 +15,13 @@ use crate::runtime::Output;
 use crate::sys;
 use crate::verdict::{Check, expect, has, lacks, same};
 
+/// Makes the text of a config.json; none: there is no such file.
+type Text = fn() -> Option<String>;
+/// Makes a value of the wrong kind; null: the member is removed.
+type Wrong = fn() -> Value;
+
 pub fn cases() -> Vec<Case> {
-    let configs: [(&str, fn() -> Option<String>); 8] = [
+    let configs: [(&str, Text); 8] = [
         ("missing", || None),
         ("empty", || Some(String::new())),
         ("truncated", || Some(r#"{"ociVersion": "1.0.2", "process": {"args": ["#.into())),
@@ -29,7 +34,7 @@ pub fn cases() -> Vec<Case> {
     let configs = configs.map(|(name, text)| {
         case(&format!("bad_input::config_{name}"), &["bad/config"], move |lab| config_text(lab, text()))
     });
-    let wrong: [(&str, &'static str, fn() -> Value); 9] = [
+    let wrong: [(&str, &'static str, Wrong); 9] = [
         ("args_string", "/process/args", || json!("sh")),
         ("args_number", "/process/args", || json!([1])),
         ("uid_string", "/process/user/uid", || json!("root")),
@@ -116,9 +121,12 @@ fn config_huge(lab: &Lab) -> Check {
 }
 
 fn wrong_value(lab: &Lab, pointer: &str, value: &Value) -> Check {
-    let bundle = lab.bundle(|c| {
-        if value.is_null() { bundle::remove(c, pointer) } else { bundle::set(c, pointer, value.clone()) }
-    })?;
+    let bundle =
+        lab.bundle(
+            |c| {
+                if value.is_null() { bundle::remove(c, pointer) } else { bundle::set(c, pointer, value.clone()) }
+            },
+        )?;
     let out = refused(lab, bundle, "")?;
     names_pointer(lab, &out, pointer)
 }
@@ -136,7 +144,8 @@ fn duplicate_namespace(lab: &Lab) -> Check {
 }
 
 fn duplicate_rlimit(lab: &Lab) -> Check {
-    let bundle = lab.bundle(|c| bundle::push(c, "/process/rlimits", json!({"type": "RLIMIT_NOFILE", "soft": 9, "hard": 9})))?;
+    let bundle =
+        lab.bundle(|c| bundle::push(c, "/process/rlimits", json!({"type": "RLIMIT_NOFILE", "soft": 9, "hard": 9})))?;
     let out = refused(lab, bundle, "RLIMIT_NOFILE")?;
     names_pointer(lab, &out, "/process/rlimits/1")
 }
@@ -222,7 +231,11 @@ fn image(lab: &Lab, object: &str, kind: &str) -> Check {
     fs::write(decoy.join("marker"), "marker")?;
     let bundle = lab.bundle(|c| bundle::set(c, "/process/user", json!({"uid": 1000, "gid": 1000})))?;
     let path = bundle.rootfs().join(object);
-    if path.is_dir() { fs::remove_dir(&path)? } else { fs::remove_file(&path)? }
+    if path.is_dir() {
+        fs::remove_dir(&path)?
+    } else {
+        fs::remove_file(&path)?
+    }
     match kind {
         "symlink" => symlink(&decoy, &path)?,
         "dangling" => symlink("/no/such/place", &path)?,

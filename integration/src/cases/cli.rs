@@ -42,7 +42,14 @@ pub fn cases() -> Vec<Case> {
 
 fn single_dash(lab: &Lab) -> Check {
     let bundle = lab.bundle(|_| ())?;
-    let out = lab.bare().arg("-root").arg(&lab.root).args(["run", "-bundle"]).arg(&bundle.dir).args(["-no-pivot", "one"]).run()?;
+    let out = lab
+        .bare()
+        .arg("-root")
+        .arg(&lab.root)
+        .args(["run", "-bundle"])
+        .arg(&bundle.dir)
+        .args(["-no-pivot", "one"])
+        .run()?;
     out.silent()?;
     let out = lab.bare().arg(format!("-root={}", lab.root.display())).args(["list", "-quiet"]).run()?;
     same("list", out.ok()?, "")
@@ -71,7 +78,10 @@ fn lsm_mount_context(lab: &Lab) -> Check {
     let out = lab.bare().args(["restore", "--lsm-mount-context"]).run()?;
     expect(out.code() != 0, out.told("should fail"))?;
     let text = both(&out);
-    expect(text.contains("flag needs an argument") || text.contains("requires an argument"), out.told("names the missing argument"))
+    expect(
+        text.contains("flag needs an argument") || text.contains("requires an argument"),
+        out.told("names the missing argument"),
+    )
 }
 
 fn checkpoint_help(lab: &Lab) -> Check {
@@ -119,8 +129,11 @@ pub fn is_rfc3339(time: &str) -> bool {
     let (clock, zone) = rest.split_at(rest.find(['Z', '+', '-']).unwrap_or(rest.len()));
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let zone_fits = zone == "Z" || digits(zone.trim_start_matches(['+', '-']), "00:00");
-    digits(date, "0000-00-00") && digits(clock, "00:00:00") && zone_fits
-        && !fraction.is_empty() && fraction.chars().all(|c| c.is_ascii_digit())
+    digits(date, "0000-00-00")
+        && digits(clock, "00:00:00")
+        && zone_fits
+        && !fraction.is_empty()
+        && fraction.chars().all(|c| c.is_ascii_digit())
 }
 
 fn logged(lab: &Lab, format: &str, args: &[&str]) -> Check<(Output, String)> {
@@ -134,7 +147,12 @@ fn logged(lab: &Lab, format: &str, args: &[&str]) -> Check<(Output, String)> {
 fn one_line(lab: &Lab) -> Check {
     let broken = lab.bundle(|c| bundle::args(c, &["nothere"]))?;
     let dir = broken.dir.display().to_string();
-    for args in [&["state", "nobody"][..], &["create", "--bundle", &dir, "broken"], &["kill", "nobody", "9"], &["delete", "nobody"]] {
+    for args in [
+        &["state", "nobody"][..],
+        &["create", "--bundle", &dir, "broken"],
+        &["kill", "nobody", "9"],
+        &["delete", "nobody"],
+    ] {
         let (out, log) = logged(lab, "json", args)?;
         out.exits(1)?;
         let message = log_line(&log)?;
@@ -147,9 +165,15 @@ fn silence(lab: &Lab) -> Check {
     let bundle = lab.bundle(|c| bundle::args(c, &["sleep", "1000"]))?;
     let dir = bundle.dir.display().to_string();
     let log = lab.dir.join("log");
-    for args in [&["create", "--bundle", &dir, "quiet"][..], &["start", "quiet"], &["pause", "quiet"], &["resume", "quiet"],
-        &["exec", "quiet", "true"], &["kill", "quiet", "9"], &["delete", "--force", "quiet"]]
-    {
+    for args in [
+        &["create", "--bundle", &dir, "quiet"][..],
+        &["start", "quiet"],
+        &["pause", "quiet"],
+        &["resume", "quiet"],
+        &["exec", "quiet", "true"],
+        &["kill", "quiet", "9"],
+        &["delete", "--force", "quiet"],
+    ] {
         let call = lab.bare().arg("--root").arg(&lab.root).arg("--log").arg(&log).args(["--log-format", "json"]);
         call.args(args.iter().copied()).run()?.silent()?;
     }
@@ -204,7 +228,8 @@ fn debug(lab: &Lab) -> Check {
 }
 
 fn arity(lab: &Lab) -> Check {
-    for (args, text) in [(&["state"][..], "requires"), (&["start", "a", "b"], "requires"), (&["exec", "a"], "requires")] {
+    for (args, text) in [(&["state"][..], "requires"), (&["start", "a", "b"], "requires"), (&["exec", "a"], "requires")]
+    {
         let out = lab.call(args.iter().copied()).run()?;
         expect(out.code() != 0, out.told("should fail"))?;
         if !lab.is(Kind::Crun) && args.first() != Some(&"exec") {
@@ -265,7 +290,9 @@ fn signals_by_name(lab: &Lab) -> Check {
     let container = lab.start(|c| bundle::args(c, &["sh", "-c", script]))?;
     let file = format!("/proc/{}/root/dev/shm/got", container.pid()?);
     let lines = || fs::read_to_string(&file).unwrap_or_default().lines().count();
-    let wait = |n: usize| crate::verdict::until("the trap", std::time::Duration::from_secs(3), || (lines() == n).then_some(()));
+    let wait = |n: usize| {
+        crate::verdict::until("the trap", std::time::Duration::from_secs(3), || (lines() == n).then_some(()))
+    };
     wait(1)?;
     for (n, word) in ["USR1", "SIGUSR1", "usr1", "sigusr1", "10"].iter().enumerate() {
         container.kill(word)?;
@@ -297,9 +324,15 @@ fn empty_xdg(lab: &Lab) -> Check {
 fn no_path(lab: &Lab) -> Check {
     let bundle = lab.bundle(|c| bundle::args(c, &["sleep", "1000"]))?;
     let dir = bundle.dir.display().to_string();
-    for words in [&["create", "--bundle", &dir, "bare"][..], &["start", "bare"], &["exec", "bare", "true"], &["pause", "bare"],
-        &["resume", "bare"], &["kill", "bare", "KILL"], &["delete", "--force", "bare"]]
-    {
+    for words in [
+        &["create", "--bundle", &dir, "bare"][..],
+        &["start", "bare"],
+        &["exec", "bare", "true"],
+        &["pause", "bare"],
+        &["resume", "bare"],
+        &["kill", "bare", "KILL"],
+        &["delete", "--force", "bare"],
+    ] {
         lab.call(words.iter().copied()).clear_env().run()?.silent()?;
     }
     Ok(())
@@ -342,7 +375,10 @@ fn prefix(lab: &Lab) -> Check {
     let dir = bundle.dir.display().to_string();
     for command in ["create", "run"] {
         let (out, _) = logged(lab, "json", &[command, "--bundle", &dir, "x"])?;
-        expect(out.stderr.starts_with(&format!("{name} {command} failed: ")), out.told("begins with the program's name"))?;
+        expect(
+            out.stderr.starts_with(&format!("{name} {command} failed: ")),
+            out.told("begins with the program's name"),
+        )?;
     }
     let container = lab.start(|_| ())?;
     let (out, _) = logged(lab, "json", &["exec", &container.id, "nothere"])?;

@@ -83,7 +83,10 @@ fn kill(lab: &Lab) -> Check {
     container.with("delete", &["--force"], &[]).run()?.silent()?;
     container.gone()?;
     let shown: Vec<&str> = bad.iter().take(3).map(String::as_str).collect();
-    expect(bad.is_empty(), format!("WHERRY_SEED={seed}: {} of {POINTS} points left something: {}", bad.len(), shown.join("; ")))
+    expect(
+        bad.is_empty(),
+        format!("WHERRY_SEED={seed}: {} of {POINTS} points left something: {}", bad.len(), shown.join("; ")),
+    )
 }
 
 /// Dying processes may need a moment after delete has returned, but not long.

@@ -82,7 +82,8 @@ fn list_table(lab: &Lab) -> Check {
     let container = lab.create(|_| ())?;
     let out = lab.call(["list"]).run()?;
     let lines: Vec<&str> = out.ok()?.lines().collect();
-    let words = |line: usize| lines.get(line).map(|l| l.split_ascii_whitespace().collect::<Vec<_>>()).unwrap_or_default();
+    let words =
+        |line: usize| lines.get(line).map(|l| l.split_ascii_whitespace().collect::<Vec<_>>()).unwrap_or_default();
     if !lab.is(Kind::Crun) {
         same("columns", words(0), ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"])?;
     }
@@ -172,7 +173,8 @@ fn spec(lab: &Lab) -> Check {
     let config = written_spec(lab, &[])?;
     same("args", &config["process"]["args"], &json!(["sh"]))?;
     same("rootfs", &config["root"]["path"], &json!("rootfs"))?;
-    let kinds: Vec<&str> = config["linux"]["namespaces"].as_array().into_iter().flatten().filter_map(|n| n["type"].as_str()).collect();
+    let kinds: Vec<&str> =
+        config["linux"]["namespaces"].as_array().into_iter().flatten().filter_map(|n| n["type"].as_str()).collect();
     for kind in ["pid", "network", "ipc", "uts", "mount"] {
         expect(kinds.contains(&kind), format!("no {kind} namespace"))?;
     }
@@ -198,7 +200,8 @@ fn spec_runs(lab: &Lab) -> Check {
 
 fn spec_rootless(lab: &Lab) -> Check {
     let config = written_spec(lab, &["--rootless"])?;
-    let kinds: Vec<&str> = config["linux"]["namespaces"].as_array().into_iter().flatten().filter_map(|n| n["type"].as_str()).collect();
+    let kinds: Vec<&str> =
+        config["linux"]["namespaces"].as_array().into_iter().flatten().filter_map(|n| n["type"].as_str()).collect();
     expect(kinds.contains(&"user") && !kinds.contains(&"network"), format!("namespaces: {kinds:?}"))?;
     same("maps", config["linux"]["uidMappings"].as_array().map(Vec::len), Some(1))?;
     same("size", &config["linux"]["gidMappings"][0]["size"], &json!(1))?;

@@ -22,11 +22,15 @@ pub fn cases() -> Vec<Case> {
         case("devices::outside_dev", &["devices/configured"], outside_dev),
         case("devices::in_user_namespace", &["devices/configured"], in_user_namespace),
         case("devices::existing_same", &["devices/mismatch"], existing_same),
-        case("devices::existing_file", &["devices/mismatch"], |lab| existing_other(lab, |p| Ok(fs::write(p, "image")?))),
+        case("devices::existing_file", &["devices/mismatch"], |lab| {
+            existing_other(lab, |p| Ok(fs::write(p, "image")?))
+        }),
         case("devices::existing_number", &["devices/mismatch"], |lab| {
             existing_other(lab, |p| Ok(sys::mknod(p, libc::S_IFCHR | 0o600, 1, 5)?))
         }),
-        case("devices::existing_link", &["devices/mismatch"], |lab| existing_other(lab, |p| Ok(symlink("/etc/passwd", p)?))),
+        case("devices::existing_link", &["devices/mismatch"], |lab| {
+            existing_other(lab, |p| Ok(symlink("/etc/passwd", p)?))
+        }),
         case("devices::unknown_type", &["devices/configured"], unknown_type),
     ]
 }
@@ -44,7 +48,8 @@ fn default_nodes(lab: &Lab) -> Check {
 
 fn default_links(lab: &Lab) -> Check {
     let out = lab.sh("cd /dev; for l in fd stdin stdout stderr ptmx core; do echo $l $(readlink $l); done", |_| ())?;
-    let mut want = vec!["fd /proc/self/fd", "stdin /proc/self/fd/0", "stdout /proc/self/fd/1", "stderr /proc/self/fd/2"];
+    let mut want =
+        vec!["fd /proc/self/fd", "stdin /proc/self/fd/0", "stdout /proc/self/fd/1", "stderr /proc/self/fd/2"];
     want.push("ptmx pts/ptmx");
     let core = if Path::new("/proc/kcore").exists() { "core /proc/kcore" } else { "core" };
     want.push(core);
@@ -52,8 +57,10 @@ fn default_links(lab: &Lab) -> Check {
 }
 
 fn default_in_user_namespace(lab: &Lab) -> Check {
-    let out = lab.sh("cd /dev; stat -c '%n %t:%T' null zero full random urandom tty; echo x >null && head -c 1 zero | wc -c",
-        |c| bundle::user_namespace(c, 100_000))?;
+    let out = lab.sh(
+        "cd /dev; stat -c '%n %t:%T' null zero full random urandom tty; echo x >null && head -c 1 zero | wc -c",
+        |c| bundle::user_namespace(c, 100_000),
+    )?;
     let mut want: Vec<String> = NODES.iter().map(|(name, numbers)| format!("{name} {numbers}")).collect();
     want.push("1".into());
     same("nodes", out.ok()?.lines().collect::<Vec<_>>(), want)
@@ -65,17 +72,25 @@ fn device(path: &str, kind: &str, major: u32, minor: u32) -> Value {
 
 fn configured(lab: &Lab) -> Check {
     let out = lab.sh("stat -c '%n %F %t:%T %a %u:%g' /dev/mine /dev/sub/dir/u /dev/disk /dev/pipe", |c| {
-        bundle::set(c, "/linux/devices", json!([
-            device("/dev/mine", "c", 1, 3), device("/dev/sub/dir/u", "u", 10, 200),
-            device("/dev/disk", "b", 254, 1), {"path": "/dev/pipe", "type": "p", "fileMode": 0o622}
-        ]));
+        bundle::set(
+            c,
+            "/linux/devices",
+            json!([
+                device("/dev/mine", "c", 1, 3), device("/dev/sub/dir/u", "u", 10, 200),
+                device("/dev/disk", "b", 254, 1), {"path": "/dev/pipe", "type": "p", "fileMode": 0o622}
+            ]),
+        );
     })?;
-    same("nodes", out.ok()?.lines().collect::<Vec<_>>(), [
-        "/dev/mine character special file 1:3 640 1000:1001",
-        "/dev/sub/dir/u character special file a:c8 640 1000:1001",
-        "/dev/disk block special file fe:1 640 1000:1001",
-        "/dev/pipe fifo 0:0 622 0:0",
-    ])
+    same(
+        "nodes",
+        out.ok()?.lines().collect::<Vec<_>>(),
+        [
+            "/dev/mine character special file 1:3 640 1000:1001",
+            "/dev/sub/dir/u character special file a:c8 640 1000:1001",
+            "/dev/disk block special file fe:1 640 1000:1001",
+            "/dev/pipe fifo 0:0 622 0:0",
+        ],
+    )
 }
 
 /// An entry of the config for a default node wins.
@@ -98,7 +113,11 @@ fn in_user_namespace(lab: &Lab) -> Check {
     let out = lab.sh("stat -c '%F %t:%T' /dev/zero; head -c 2 /dev/zero | wc -c", |c| {
         bundle::user_namespace(c, 100_000);
         bundle::set(c, "/linux/devices", json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": 5}]));
-        bundle::push(c, "/linux/resources/devices", json!({"allow": true, "type": "c", "major": 1, "minor": 5, "access": "rw"}));
+        bundle::push(
+            c,
+            "/linux/resources/devices",
+            json!({"allow": true, "type": "c", "major": 1, "minor": 5, "access": "rw"}),
+        );
     })?;
     same("node", out.ok()?, "character special file 1:5\n2\n")
 }

@@ -48,7 +48,8 @@ fn running<'a>(lab: &'a Lab) -> Check<Container<'a>> {
 fn namespaces(lab: &Lab) -> Check {
     let container = running(lab)?;
     let pid = container.pid()?;
-    let out = container.exec(&[], &["sh", "-c", "for n in pid net ipc uts mnt cgroup user; do readlink /proc/self/ns/$n; done"])?;
+    let out = container
+        .exec(&[], &["sh", "-c", "for n in pid net ipc uts mnt cgroup user; do readlink /proc/self/ns/$n; done"])?;
     let mut want = Vec::new();
     for link in ["pid", "net", "ipc", "uts", "mnt", "cgroup", "user"] {
         want.push(fs::read_link(format!("/proc/{pid}/ns/{link}"))?.display().to_string());
@@ -84,7 +85,8 @@ fn process_is_whole(lab: &Lab) -> Check {
         bundle::push(c, "/process/env", json!("OLD=1"));
         bundle::set(c, "/process/cwd", json!("/tmp"));
     })?;
-    let mut document = process_document(&["sh", "-c", "pwd; echo ${OLD-none}; grep -E 'CapEff|NoNewPrivs' /proc/self/status"]);
+    let mut document =
+        process_document(&["sh", "-c", "pwd; echo ${OLD-none}; grep -E 'CapEff|NoNewPrivs' /proc/self/status"]);
     document["capabilities"] = json!({"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]});
     document["noNewPrivileges"] = json!(false);
     let out = with_document(&container, &document, &["--env", "OLD=2", "--cwd", "/etc"])?;
@@ -105,9 +107,12 @@ fn exit_codes(lab: &Lab) -> Check {
 fn failures(lab: &Lab) -> Check {
     let container = running(lab)?;
     let code = if lab.is(Kind::Crun) { 1 } else { 255 };
-    for (word, text) in [("nothere", "executable file"), ("/no/such", "no such file or directory"),
-        ("/etc/passwd", "permission denied"), ("/tmp", "")]
-    {
+    for (word, text) in [
+        ("nothere", "executable file"),
+        ("/no/such", "no such file or directory"),
+        ("/etc/passwd", "permission denied"),
+        ("/tmp", ""),
+    ] {
         let out = container.exec(&[], &[word])?;
         out.exits(code)?;
         has(&out.stderr.to_lowercase(), text)?;
@@ -175,7 +180,10 @@ fn cwd(lab: &Lab) -> Check {
 
 fn env(lab: &Lab) -> Check {
     let container = lab.start(|c| bundle::push(c, "/process/env", json!("A=1")))?;
-    let out = container.exec(&["--env", "B=x,y=z", "--env", "A=2", "--env=C="], &["sh", "-c", "echo $A $B [${C-unset}]; echo $HOME"])?;
+    let out = container.exec(
+        &["--env", "B=x,y=z", "--env", "A=2", "--env=C="],
+        &["sh", "-c", "echo $A $B [${C-unset}]; echo $HOME"],
+    )?;
     same("environment", out.ok()?, "2 x,y=z []\n/root\n")
 }
 
@@ -216,9 +224,11 @@ fn tty(lab: &Lab) -> Check {
     let out = with_document(&container, &document, &["--detach", "--console-socket", socket.path()])?;
     out.ok()?;
     let (text, _) = socket.read_all()?;
-    same("terminal", text.as_str(), "33 99\r\n/dev/pts/0\r\nall\r\n").or_else(|_| same("terminal", text.as_str(), "33 99\n/dev/pts/0\nall\n"))?;
+    same("terminal", text.as_str(), "33 99\r\n/dev/pts/0\r\nall\r\n")
+        .or_else(|_| same("terminal", text.as_str(), "33 99\n/dev/pts/0\nall\n"))?;
     let socket = ConsoleSocket::listen(&lab.fresh_dir("second")?)?;
-    let out = container.with("exec", &["-t", "-d", "--console-socket", socket.path()], &["sh", "-c", "echo hello"]).run()?;
+    let out =
+        container.with("exec", &["-t", "-d", "--console-socket", socket.path()], &["sh", "-c", "echo hello"]).run()?;
     out.ok()?;
     has(&socket.read_all()?.0, "hello")?;
     let out = container.with("exec", &["-t", "-d"], &["true"]).run()?;
@@ -231,7 +241,8 @@ fn preserve_fds(lab: &Lab) -> Check {
     fs::write(&file, "kept")?;
     let call = container.with("exec", &["--preserve-fds", "2"], &["sh", "-c", "ls /proc/self/fd; cat <&4"]);
     let out = call.redirect(&format!("3</etc/passwd 4<{} 5</etc/group", file.display())).run()?;
-    same("descriptors", out.ok()?, "0\n1\n2\n3\n4\n5\nkept").or_else(|_| same("descriptors", out.ok()?, "0\n1\n2\n3\n4\n6\nkept"))
+    same("descriptors", out.ok()?, "0\n1\n2\n3\n4\n5\nkept")
+        .or_else(|_| same("descriptors", out.ok()?, "0\n1\n2\n3\n4\n6\nkept"))
 }
 
 fn ignore_paused(lab: &Lab) -> Check {

@@ -15,9 +15,9 @@ use crate::verdict::{Check, expect, fail, has, lacks, same, until};
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 pub fn cases() -> Vec<Case> {
-    let failing = KINDS.iter().map(|kind| {
-        case(&format!("hooks::failing_{kind}"), &["hooks/failure"], move |lab| failing(lab, kind))
-    });
+    let failing = KINDS
+        .iter()
+        .map(|kind| case(&format!("hooks::failing_{kind}"), &["hooks/failure"], move |lab| failing(lab, kind)));
     let more = [
         case("hooks::order", &["hooks/kinds"], order),
         case("hooks::poststart_in_start", &["hooks/kinds"], poststart_in_start),
@@ -111,7 +111,9 @@ fn stdin(lab: &Lab) -> Check {
     container.op("start").run()?.ok()?;
     container.stop()?;
     container.delete()?;
-    for (kind, status) in [("prestart", "creating"), ("createRuntime", "creating"), ("poststart", "running"), ("poststop", "stopped")] {
+    for (kind, status) in
+        [("prestart", "creating"), ("createRuntime", "creating"), ("poststart", "running"), ("poststop", "stopped")]
+    {
         let state: Value = serde_json::from_str(&read(&dir, kind)?)?;
         same("id", state["id"].as_str(), Some(container.id.as_str()))?;
         same("bundle", state["bundle"].as_str(), container.bundle.dir.to_str())?;
@@ -312,7 +314,11 @@ fn arguments(lab: &Lab) -> Check {
     let dir = log_dir(lab)?;
     let out = lab.sh("true", |c| {
         let script = format!("echo $0 $# \"$1\" >{}/args", dir.display());
-        set_hook(c, "createRuntime", json!({"path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one  word", "two"]}));
+        set_hook(
+            c,
+            "createRuntime",
+            json!({"path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one  word", "two"]}),
+        );
         set_hook(c, "createRuntime", json!({"path": "/bin/true"}));
     })?;
     out.ok()?;

@@ -232,7 +232,10 @@ fn ids(lab: &Lab) -> Check {
         let out = lab.call(["create", "--bundle"]).arg(&bundle.dir).arg(id).run()?;
         expect(out.code() == 1, out.told("should refuse the id"))?;
         if !lab.is(Kind::Crun) {
-            out.fails(1, if id.is_empty() { &["container id cannot be empty"] } else { &["invalid container ID format"] })?;
+            out.fails(
+                1,
+                if id.is_empty() { &["container id cannot be empty"] } else { &["invalid container ID format"] },
+            )?;
         }
     }
     for id in ["a", "A.b_c+d-9", &"x".repeat(200)] {

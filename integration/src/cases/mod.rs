@@ -9,6 +9,7 @@ mod devices;
 mod exec;
 mod hooks;
 mod lifecycle;
+mod limits;
 mod mounts;
 mod namespaces;
 mod process;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         hooks::cases(),
         lifecycle::cases(),
+        limits::cases(),
         mounts::cases(),
         namespaces::cases(),
         process::cases(),

@@ -119,13 +119,8 @@ const PROPAGATION: &[(&str, &str, &str)] = &[
     ("runbindable", "unbindable", "unbindable"),
 ];
 
-const ALL_FLAGS: libc::c_ulong = libc::MS_RDONLY
-    | libc::MS_NOSUID
-    | libc::MS_NODEV
-    | libc::MS_NOEXEC
-    | libc::MS_NOATIME
-    | libc::MS_NODIRATIME
-    | 256; // MS_NOSYMFOLLOW
+const ALL_FLAGS: libc::c_ulong =
+    libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME | libc::MS_NODIRATIME | 256; // MS_NOSYMFOLLOW
 
 pub fn cases() -> Vec<Case> {
     let table = |kind: &str, row: &'static str, words: &'static [Word], run: fn(&Lab, Word) -> Check| {
@@ -139,7 +134,9 @@ pub fn cases() -> Vec<Case> {
     cases.extend(table("bind", "mounts/options", ON_BIND, on_bind));
     cases.extend(table("clearing", "mounts/options", CLEARING, clearing));
     cases.extend(table("recursive", "mounts/recursive", RECURSIVE, |lab, word| recursive(lab, word, 0)));
-    cases.extend(table("recursive", "mounts/recursive", RECURSIVE_CLEARING, |lab, word| recursive(lab, word, ALL_FLAGS)));
+    cases.extend(table("recursive", "mounts/recursive", RECURSIVE_CLEARING, |lab, word| {
+        recursive(lab, word, ALL_FLAGS)
+    }));
     cases.extend(PROPAGATION.iter().map(|(word, top, below)| {
         let name = format!("mounts::propagation_{word}");
         case(&name, &["mounts/propagation"], move |lab| propagation(lab, word, top, below))
@@ -235,9 +232,16 @@ fn types(lab: &Lab) -> Check {
     })?;
     let text = out.ok()?;
     let cgroup = if lab.env.cgroups.unified { "cgroup2" } else { "tmpfs" };
-    for (point, kind) in [("/proc", "proc"), ("/dev", "tmpfs"), ("/dev/pts", "devpts"), ("/dev/shm", "tmpfs"),
-        ("/dev/mqueue", "mqueue"), ("/sys", "sysfs"), ("/sys/fs/cgroup", cgroup), ("/t", "tmpfs")]
-    {
+    for (point, kind) in [
+        ("/proc", "proc"),
+        ("/dev", "tmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/shm", "tmpfs"),
+        ("/dev/mqueue", "mqueue"),
+        ("/sys", "sysfs"),
+        ("/sys/fs/cgroup", cgroup),
+        ("/t", "tmpfs"),
+    ] {
         same(point, mount_at(text, point)?.fstype.as_str(), kind)?;
     }
     let t = mount_at(text, "/t")?;
@@ -298,10 +302,14 @@ fn idmap(lab: &Lab) -> Check {
     fs::write(source.join("file"), "")?;
     let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
     let out = lab.sh("stat -c %u:%g /m/file; touch /m/new", |c| {
-        bundle::push(c, "/mounts", json!({
-            "destination": "/m", "type": "bind", "source": source, "options": ["bind", "idmap"],
-            "uidMappings": map, "gidMappings": map
-        }));
+        bundle::push(
+            c,
+            "/mounts",
+            json!({
+                "destination": "/m", "type": "bind", "source": source, "options": ["bind", "idmap"],
+                "uidMappings": map, "gidMappings": map
+            }),
+        );
     })?;
     same("owner", out.stdout.as_str(), "5000:5000\n")
 }
@@ -372,7 +380,8 @@ fn order(lab: &Lab) -> Check {
         bundle::mount(c, "/m/n", "tmpfs", "second", &[]);
         bundle::mount(c, "/m", "tmpfs", "third", &[]);
     })?;
-    let sources: Vec<_> = mountinfo(out.ok()?).into_iter().filter(|m| m.point.starts_with("/m")).map(|m| m.source).collect();
+    let sources: Vec<_> =
+        mountinfo(out.ok()?).into_iter().filter(|m| m.point.starts_with("/m")).map(|m| m.source).collect();
     same("order", sources, ["first", "second", "third"])
 }
 

@@ -134,9 +134,13 @@ fn maps_without_user(lab: &Lab) -> Check {
 fn user_maps(lab: &Lab) -> Check {
     let container = lab.start(|c| {
         bundle::namespace(c, "user", None);
-        bundle::set(c, "/linux/uidMappings", json!([
-            {"containerID": 0, "hostID": 100_000, "size": 1000}, {"containerID": 1000, "hostID": 200_000, "size": 5}
-        ]));
+        bundle::set(
+            c,
+            "/linux/uidMappings",
+            json!([
+                {"containerID": 0, "hostID": 100_000, "size": 1000}, {"containerID": 1000, "hostID": 200_000, "size": 5}
+            ]),
+        );
         bundle::set(c, "/linux/gidMappings", json!([{"containerID": 0, "hostID": 300_000, "size": 3000}]));
         bundle::set(c, "/process/user", json!({"uid": 1001, "gid": 20, "additionalGids": [30, 40]}));
     })?;
@@ -159,9 +163,13 @@ fn time_offsets(lab: &Lab) -> Check {
     supported("time")?;
     let out = lab.sh("cat /proc/self/timens_offsets; cut -d. -f1 /proc/uptime", |c| {
         bundle::namespace(c, "time", None);
-        bundle::set(c, "/linux/timeOffsets", json!({
-            "monotonic": {"secs": 86_400, "nanosecs": 5}, "boottime": {"secs": 1_000_000, "nanosecs": 0}
-        }));
+        bundle::set(
+            c,
+            "/linux/timeOffsets",
+            json!({
+                "monotonic": {"secs": 86_400, "nanosecs": 5}, "boottime": {"secs": 1_000_000, "nanosecs": 0}
+            }),
+        );
     })?;
     let lines: Vec<Vec<&str>> = out.ok()?.lines().map(|l| l.split_ascii_whitespace().collect()).collect();
     same("offsets", &lines[..lines.len().min(2)], [vec!["monotonic", "86400", "5"], vec!["boottime", "1000000", "0"]])?;

@@ -63,21 +63,28 @@ fn sets(text: &str, want: [(&str, u64); 5]) -> Check {
 fn capabilities_user(lab: &Lab) -> Check {
     let text = status_with(lab, |c| {
         bundle::set(c, "/process/user", json!({"uid": 1000, "gid": 1000}));
-        bundle::set(c, "/process/capabilities", json!({
-            "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_NET_BIND_SERVICE"],
-            "permitted": ["CAP_KILL", "CAP_CHOWN"],
-            "inheritable": ["CAP_KILL", "CAP_CHOWN"],
-            "effective": ["CAP_CHOWN"],
-            "ambient": ["CAP_KILL"]
-        }));
+        bundle::set(
+            c,
+            "/process/capabilities",
+            json!({
+                "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_NET_BIND_SERVICE"],
+                "permitted": ["CAP_KILL", "CAP_CHOWN"],
+                "inheritable": ["CAP_KILL", "CAP_CHOWN"],
+                "effective": ["CAP_CHOWN"],
+                "ambient": ["CAP_KILL"]
+            }),
+        );
     })?;
-    sets(&text, [
-        ("CapBnd", mask_of(&[CHOWN, KILL, NET_BIND_SERVICE])),
-        ("CapInh", mask_of(&[CHOWN, KILL])),
-        ("CapAmb", mask_of(&[KILL])),
-        ("CapPrm", mask_of(&[KILL])),
-        ("CapEff", mask_of(&[KILL])),
-    ])
+    sets(
+        &text,
+        [
+            ("CapBnd", mask_of(&[CHOWN, KILL, NET_BIND_SERVICE])),
+            ("CapInh", mask_of(&[CHOWN, KILL])),
+            ("CapAmb", mask_of(&[KILL])),
+            ("CapPrm", mask_of(&[KILL])),
+            ("CapEff", mask_of(&[KILL])),
+        ],
+    )
 }
 
 /// Root's execve adds the bounding set to permitted.
@@ -128,9 +135,9 @@ fn rlimits(lab: &Lab) -> Check {
         ("SIGPENDING", "Max pending signals", 100, 200),
         ("STACK", "Max stack size", 1 << 20, 1 << 21),
     ];
-    let limits = table.map(|(kind, _, soft, hard): (_, _, u64, u64)| {
-        json!({"type": format!("RLIMIT_{kind}"), "soft": soft, "hard": hard})
-    });
+    let limits = table.map(
+        |(kind, _, soft, hard): (_, _, u64, u64)| json!({"type": format!("RLIMIT_{kind}"), "soft": soft, "hard": hard}),
+    );
     let container = lab.start(|c| bundle::set(c, "/process/rlimits", json!(limits)))?;
     let init = fs::read_to_string(format!("/proc/{}/limits", container.pid()?))?;
     let out = container.exec(&[], &["cat", "/proc/self/limits"])?;
@@ -183,9 +190,13 @@ fn umask(lab: &Lab) -> Check {
 }
 
 fn home(lab: &Lab) -> Check {
-    for (uid, env, want) in [(0, "A=b", "/root\n"), (1000, "A=b", "/home/app\n"), (777, "A=b", "/\n"),
-        (1000, "HOME=/elsewhere", "/elsewhere\n"), (1000, "HOME=", "/home/app\n")]
-    {
+    for (uid, env, want) in [
+        (0, "A=b", "/root\n"),
+        (1000, "A=b", "/home/app\n"),
+        (777, "A=b", "/\n"),
+        (1000, "HOME=/elsewhere", "/elsewhere\n"),
+        (1000, "HOME=", "/home/app\n"),
+    ] {
         let out = lab.sh("echo $HOME", |c| {
             bundle::set(c, "/process/user", json!({"uid": uid, "gid": 0}));
             bundle::push(c, "/process/env", json!(env));
@@ -267,7 +278,9 @@ fn sealed_binary(lab: &Lab) -> Check {
     fs::copy(&lab.env.runtime.path, &copy)?;
     let bundle = lab.bundle(|c| bundle::args(c, &["sleep", "1000"]))?;
     let container = Container { lab, id: lab.id(), bundle };
-    let call = |words: &[&str]| lab.host_program(&copy.display().to_string()).arg("--root").arg(&lab.root).args(words.iter().copied());
+    let call = |words: &[&str]| {
+        lab.host_program(&copy.display().to_string()).arg("--root").arg(&lab.root).args(words.iter().copied())
+    };
     let (dir, pid_file) = (container.bundle.dir.display().to_string(), container.pid_file().display().to_string());
     call(&["create", "--bundle", &dir, "--pid-file", &pid_file, &container.id]).run()?.ok()?;
     let exe = format!("/proc/{}/exe", container.pid()?);

@@ -61,8 +61,11 @@ fn old_root_gone(lab: &Lab) -> Check {
     let parts: Vec<&str> = out.ok()?.split("==\n").collect();
     let [root, parent, mounts] = parts.as_slice() else { return expect(false, out.told("has three parts")) };
     same("the parent of /", parent, root)?;
-    same("entries", root.split_ascii_whitespace().collect::<Vec<_>>(),
-        [".", "..", "bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "var"])?;
+    same(
+        "entries",
+        root.split_ascii_whitespace().collect::<Vec<_>>(),
+        [".", "..", "bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "var"],
+    )?;
     let host = mountinfo(&fs::read_to_string("/proc/self/mountinfo")?);
     let rootfs = mount_at(mounts, "/")?;
     has(&rootfs.root, "/rootfs")?;
@@ -91,7 +94,10 @@ fn root_propagation(lab: &Lab, word: &str, want: &str) -> Check {
 }
 
 fn read_only(lab: &Lab) -> Check {
-    let out = lab.sh("touch /x; touch /dev/shm/y && echo shm; grep ' / / ' /proc/self/mountinfo; cat /proc/self/mountinfo", |_| ())?;
+    let out = lab.sh(
+        "touch /x; touch /dev/shm/y && echo shm; grep ' / / ' /proc/self/mountinfo; cat /proc/self/mountinfo",
+        |_| (),
+    )?;
     has(&out.stderr, "Read-only file system")?;
     has(out.ok()?, "shm\n")?;
     expect(mount_at(&out.stdout, "/")?.has("ro"), "/ is not mounted ro")
@@ -126,9 +132,11 @@ fn masked(lab: &Lab) -> Check {
             echo x >/etc/secret; touch /vault/x; echo end";
         bundle::args(c, &["sh", "-c", script]);
         bundle::set(c, "/root/readonly", json!(false));
-        bundle::set(c, "/linux/maskedPaths", json!([
-            "/etc/secret", "/vault", "/vault", "/sys/firmware", "/proc/kcore", "/no/such/path"
-        ]));
+        bundle::set(
+            c,
+            "/linux/maskedPaths",
+            json!(["/etc/secret", "/vault", "/vault", "/sys/firmware", "/proc/kcore", "/no/such/path"]),
+        );
     })?;
     fs::write(bundle.rootfs().join("etc/secret"), "SECRET")?;
     fs::create_dir(bundle.rootfs().join("vault"))?;
@@ -144,9 +152,13 @@ fn masked_by_odd_null(lab: &Lab) -> Check {
     let devices = lab.fresh_dir("devices")?;
     let bundle = lab.bundle(|c| {
         bundle::args(c, &["cat", "/etc/secret"]);
-        bundle::set(c, "/mounts/1", json!({
-            "destination": "/dev", "type": "bind", "source": devices, "options": ["rbind"]
-        }));
+        bundle::set(
+            c,
+            "/mounts/1",
+            json!({
+                "destination": "/dev", "type": "bind", "source": devices, "options": ["rbind"]
+            }),
+        );
         bundle::set(c, "/linux/maskedPaths", json!(["/etc/secret"]));
     })?;
     for name in ["pts", "shm", "mqueue"] {
@@ -202,10 +214,16 @@ fn hostname_without_namespace(lab: &Lab) -> Check {
 fn sysctl(lab: &Lab) -> Check {
     let script = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax /proc/sys/fs/mqueue/msg_max \
         /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ping_group_range";
-    let out = lab.sh(script, |c| bundle::set(c, "/linux/sysctl", json!({
-        "net.ipv4.ip_forward": "1", "kernel.msgmax": "7777", "fs.mqueue.msg_max": "5",
-        "kernel.shm_rmid_forced": "1", "net.ipv4.ping_group_range": "0 100"
-    })))?;
+    let out = lab.sh(script, |c| {
+        bundle::set(
+            c,
+            "/linux/sysctl",
+            json!({
+                "net.ipv4.ip_forward": "1", "kernel.msgmax": "7777", "fs.mqueue.msg_max": "5",
+                "kernel.shm_rmid_forced": "1", "net.ipv4.ping_group_range": "0 100"
+            }),
+        )
+    })?;
     same("values", out.ok()?, "1\n7777\n5\n1\n0\t100\n")
 }
 

@@ -65,22 +65,24 @@ fn errno(lab: &Lab) -> Check {
         {"names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
         {"names": ["sethostname", "setdomainname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0}
     ]);
-    let programs = [elf::syscall64(GETPID, &[]), elf::syscall64(PERSONALITY, &[0]), elf::syscall64(SETHOSTNAME, &[0, 0])];
+    let programs =
+        [elf::syscall64(GETPID, &[]), elf::syscall64(PERSONALITY, &[0]), elf::syscall64(SETHOSTNAME, &[0, 0])];
     same("errnos", calls(lab, &profile("SCMP_ACT_ALLOW", &rules), &programs)?, [libc::EPERM, libc::ENOSYS, 0])
 }
 
-/// What a shell needs to start and to run a program; everything else gets the default errno.
+/// What a shell needs to start and to run a program.
+const SHELL_CALLS: &str = "access arch_prctl brk capget capset chdir clock_gettime clone close close_range dup2 dup3 epoll_ctl \
+    epoll_pwait eventfd2 execve exit exit_group faccessat2 fchdir fchown fcntl fork fstat fstatfs futex \
+    getcwd getdents64 getegid geteuid getgid getppid getrandom gettid getuid ioctl lseek lstat madvise mmap \
+    mprotect mremap munmap nanosleep newfstatat open openat openat2 pipe2 poll ppoll prctl pread64 prlimit64 \
+    read readlink readlinkat rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield \
+    seccomp set_robust_list set_tid_address setgid setgroups setuid setresgid setresuid sigaltstack stat \
+    statx tgkill tkill umask uname vfork wait4 write writev recvmsg sendmsg recvfrom sendto kill getpid \
+    epoll_create1 mkdirat unlinkat socketpair pselect6 timer_create timer_settime timer_delete";
+
+/// Everything else gets the default errno.
 fn default_errno(lab: &Lab) -> Check {
-    let names = [
-        "access", "arch_prctl", "brk", "capget", "capset", "chdir", "clock_gettime", "clone", "close", "close_range",
-        "dup2", "dup3", "epoll_ctl", "epoll_pwait", "eventfd2", "execve", "exit", "exit_group", "faccessat2", "fchdir", "fchown", "fcntl", "fork",
-        "fstat", "fstatfs", "futex", "getcwd", "getdents64", "getegid", "geteuid", "getgid", "getppid", "getrandom", "gettid", "getuid",
-        "ioctl", "lseek", "lstat", "madvise", "mmap", "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "open", "openat", "openat2",
-        "pipe2", "poll", "ppoll", "prctl", "pread64", "prlimit64", "read", "readlink", "readlinkat", "rseq", "rt_sigaction", "rt_sigprocmask",
-        "rt_sigreturn", "sched_getaffinity", "sched_yield", "seccomp", "set_robust_list", "set_tid_address", "setgid", "setgroups", "setuid", "setresgid", "setresuid",
-        "sigaltstack", "stat", "statx", "tgkill", "tkill", "umask", "uname", "vfork", "wait4", "write", "writev", "recvmsg", "sendmsg", "recvfrom", "sendto", "kill", "getpid", "epoll_create1", "mkdirat", "unlinkat", "socketpair", "pselect6", "timer_create", "timer_settime", "timer_delete"
-    ];
-    let names: Vec<&str> = names.into_iter().filter(|n| *n != "personality").collect();
+    let names: Vec<&str> = SHELL_CALLS.split_ascii_whitespace().collect();
     let mut seccomp = profile("SCMP_ACT_ERRNO", &json!([{"names": names, "action": "SCMP_ACT_ALLOW"}]));
     let program = [elf::syscall64(PERSONALITY, &[0])];
     same("default", calls(lab, &seccomp, &program)?, [libc::EPERM])?;
@@ -153,7 +155,8 @@ fn i386(lab: &Lab) -> Check {
     if !emulates_i386() {
         return skip("no 32-bit emulation in this kernel");
     }
-    let mut seccomp = profile("SCMP_ACT_ALLOW", &json!([{"names": ["getpid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61}]));
+    let mut seccomp =
+        profile("SCMP_ACT_ALLOW", &json!([{"names": ["getpid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61}]));
     seccomp["architectures"] = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
     // writev has on x86_64 the number that getpid has on i386: each ABI must be filtered by its own table.
     let programs = [elf::syscall32(GETPID_32, &[]), elf::syscall64(GETPID, &[]), elf::syscall32(39, &[0, 0])];
@@ -216,7 +219,11 @@ fn in_exec(lab: &Lab) -> Check {
 }
 
 fn flags(lab: &Lab) -> Check {
-    for flags in [json!([]), json!(["SECCOMP_FILTER_FLAG_LOG"]), json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"])] {
+    for flags in [
+        json!([]),
+        json!(["SECCOMP_FILTER_FLAG_LOG"]),
+        json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"]),
+    ] {
         let mut seccomp = profile("SCMP_ACT_ALLOW", &json!([{"names": ["personality"], "action": "SCMP_ACT_ERRNO"}]));
         seccomp["flags"] = flags.clone();
         same(&flags.to_string(), calls(lab, &seccomp, &[personality(7)])?, [libc::EPERM])?;

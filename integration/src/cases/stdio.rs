@@ -53,7 +53,9 @@ fn foreground(lab: &Lab, script: &str) -> Check<Running> {
 }
 
 fn signals(lab: &Lab) -> Check {
-    for (name, number) in [("TERM", libc::SIGTERM), ("INT", libc::SIGINT), ("HUP", libc::SIGHUP), ("USR1", libc::SIGUSR1)] {
+    for (name, number) in
+        [("TERM", libc::SIGTERM), ("INT", libc::SIGINT), ("HUP", libc::SIGHUP), ("USR1", libc::SIGUSR1)]
+    {
         let script = format!("trap 'echo got {name}; exit 33' {name}; echo up; while :; do sleep 0.05; done");
         let running = foreground(lab, &script)?;
         sys::kill(running.pid(), number)?;
@@ -134,13 +136,15 @@ const SIZE: &str = "i=0; until stty size 2>/dev/null; do sleep 0.02; i=$((i+1));
 
 /// Standard output is a file here: what is written to it must be as the program wrote it, without carriage returns.
 fn terminal(lab: &Lab) -> Check {
-    let (_master, _slave, running) = on_terminal(lab, &format!("{SIZE}; tty; test -t 1 && echo one; ls -l /dev/console | cut -c1; exit 6"))?;
+    let (_master, _slave, running) =
+        on_terminal(lab, &format!("{SIZE}; tty; test -t 1 && echo one; ls -l /dev/console | cut -c1; exit 6"))?;
     let out = running.finish()?;
     same("output", out.exits(6)?.stdout.as_str(), "31 97\n/dev/pts/0\none\nc\n")
 }
 
 fn terminal_resize(lab: &Lab) -> Check {
-    let (master, _slave, running) = on_terminal(lab, "trap 'stty size; exit 0' WINCH; echo up; while :; do sleep 0.05; done")?;
+    let (master, _slave, running) =
+        on_terminal(lab, "trap 'stty size; exit 0' WINCH; echo up; while :; do sleep 0.05; done")?;
     until("the first line", Duration::from_secs(5), || running.stdout().contains("up").then_some(()))?;
     sys::set_window(&master, 44, 111)?;
     sys::kill(running.pid(), libc::SIGWINCH)?;
@@ -149,7 +153,8 @@ fn terminal_resize(lab: &Lab) -> Check {
 
 fn terminal_without_one(lab: &Lab) -> Check {
     let bundle = lab.bundle(|c| bundle::set(c, "/process/terminal", json!(true)))?;
-    let call = lab.host_program("/usr/bin/setsid").arg("--wait").arg(&lab.env.runtime.path).arg("--root").arg(&lab.root);
+    let call =
+        lab.host_program("/usr/bin/setsid").arg("--wait").arg(&lab.env.runtime.path).arg("--root").arg(&lab.root);
     let out = call.args(["run", "--bundle"]).arg(&bundle.dir).arg(lab.id()).run()?;
     out.exits(1)?;
     expect(!out.stderr.is_empty(), out.told("should say why"))
@@ -161,13 +166,23 @@ fn with_terminal(config: &mut Value, script: &str) {
 }
 
 fn console_socket(lab: &Lab) -> Check {
-    let bundle = lab.bundle(|c| with_terminal(c, "tty; test -t 0 -a -t 2 && echo all; stat -c %u:%t /dev/console; cat </dev/tty"))?;
+    let bundle = lab.bundle(|c| {
+        with_terminal(c, "tty; test -t 0 -a -t 2 && echo all; stat -c %u:%t /dev/console; cat </dev/tty")
+    })?;
     let socket = ConsoleSocket::listen(&bundle.dir)?;
     let container = Container { lab, id: lab.id(), bundle };
-    let create = container.with("create", &[
-        "--bundle", &container.bundle.dir.display().to_string(), "--pid-file", &container.pid_file().display().to_string(),
-        "--console-socket", socket.path(),
-    ], &[]);
+    let create = container.with(
+        "create",
+        &[
+            "--bundle",
+            &container.bundle.dir.display().to_string(),
+            "--pid-file",
+            &container.pid_file().display().to_string(),
+            "--console-socket",
+            socket.path(),
+        ],
+        &[],
+    );
     create.run()?.silent()?;
     let (data, master) = socket.message()?;
     expect(!data.is_empty(), "no data")?;
@@ -201,12 +216,14 @@ fn console_rules(lab: &Lab) -> Check {
     }
     let plain = lab.bundle(|_| ())?;
     let socket = ConsoleSocket::listen(&plain.dir)?;
-    let out = lab.call(["create", "--console-socket", socket.path(), "--bundle"]).arg(&plain.dir).arg(lab.id()).run()?;
+    let out =
+        lab.call(["create", "--console-socket", socket.path(), "--bundle"]).arg(&plain.dir).arg(lab.id()).run()?;
     if lab.is(Kind::Crun) {
         return Ok(());
     }
     out.fails(1, &["cannot use console socket if"])?;
-    let out = lab.call(["create", "--console-socket", "/no/such/socket", "--bundle"]).arg(&bundle.dir).arg(lab.id()).run()?;
+    let out =
+        lab.call(["create", "--console-socket", "/no/such/socket", "--bundle"]).arg(&bundle.dir).arg(lab.id()).run()?;
     out.exits(1)?;
     has(&out.stderr, "no such file or directory")
 }
@@ -231,7 +248,9 @@ fn console_trap(lab: &Lab) -> Check {
     let bundle = lab.bundle(|c| {
         with_terminal(c, "echo hello");
         if let Some(Value::Array(mounts)) = c.pointer_mut("/mounts") {
-            mounts.retain(|m| m["destination"] != "/dev" && m["destination"] != "/dev/shm" && m["destination"] != "/dev/mqueue");
+            mounts.retain(|m| {
+                m["destination"] != "/dev" && m["destination"] != "/dev/shm" && m["destination"] != "/dev/mqueue"
+            });
         }
         bundle::set(c, "/root/readonly", json!(false));
     })?;
@@ -292,9 +311,8 @@ fn notify_socket(lab: &Lab) -> Check {
     container.create_call().env("NOTIFY_SOCKET", &address).run()?.silent()?;
     let mut start = container.op("start").env("NOTIFY_SOCKET", &address).start()?;
     let env = format!("/proc/{}/root/dev/shm/env", container.pid()?);
-    let inside = until("the variable", Duration::from_secs(5), || {
-        fs::read_to_string(&env).ok().filter(|t| t.contains('\n'))
-    })?;
+    let inside =
+        until("the variable", Duration::from_secs(5), || fs::read_to_string(&env).ok().filter(|t| t.contains('\n')))?;
     same("NOTIFY_SOCKET inside", inside.as_str(), "/run/notify/notify.sock\n")?;
     expect(start.alive()?, "start did not wait for READY=1")?;
     let target = format!("/proc/{}/root/run/notify/notify.sock", container.pid()?);

@@ -13,8 +13,20 @@ type Flag = (&'static str, &'static str, &'static str, (&'static str, &'static s
 const FLAGS: &[Flag] = &[
     ("memory", "67108864", "memory", ("memory.limit_in_bytes", "67108864"), ("memory.max", "67108864")),
     ("memory", "48M", "memory", ("memory.limit_in_bytes", "50331648"), ("memory.max", "50331648")),
-    ("memory-reservation", "16777216", "memory", ("memory.soft_limit_in_bytes", "16777216"), ("memory.low", "16777216")),
-    ("memory-swap", "134217728", "memory", ("memory.memsw.limit_in_bytes", "134217728"), ("memory.swap.max", "100663296")),
+    (
+        "memory-reservation",
+        "16777216",
+        "memory",
+        ("memory.soft_limit_in_bytes", "16777216"),
+        ("memory.low", "16777216"),
+    ),
+    (
+        "memory-swap",
+        "134217728",
+        "memory",
+        ("memory.memsw.limit_in_bytes", "134217728"),
+        ("memory.swap.max", "100663296"),
+    ),
     ("memory-swap", "-1", "memory", ("memory.memsw.limit_in_bytes", "9223372036854771712"), ("memory.swap.max", "max")),
     ("kernel-memory", "16777216", "memory", ("memory.limit_in_bytes", "33554432"), ("memory.max", "33554432")),
     ("kernel-memory-tcp", "16777216", "memory", ("memory.limit_in_bytes", "33554432"), ("memory.max", "33554432")),
@@ -31,9 +43,9 @@ const FLAGS: &[Flag] = &[
 ];
 
 pub fn cases() -> Vec<Case> {
-    let flags = FLAGS.iter().map(|flag| {
-        case(&format!("update::{}_{}", flag.0, flag.1), &["update/flags"], move |lab| by_flag(lab, flag))
-    });
+    let flags = FLAGS
+        .iter()
+        .map(|flag| case(&format!("update::{}_{}", flag.0, flag.1), &["update/flags"], move |lab| by_flag(lab, flag)));
     let more = [
         case("update::blkio_weight", &["update/flags"], blkio_weight),
         case("update::realtime", &["update/flags"], realtime),
@@ -163,7 +175,11 @@ fn bad_document(lab: &Lab) -> Check {
 
 fn stats(lab: &Lab) -> Check {
     let limited = has_all(lab).is_ok();
-    let container = lab.start(|c| if limited { limits(c) })?;
+    let container = lab.start(|c| {
+        if limited {
+            limits(c)
+        }
+    })?;
     let out = container.with("events", &["--stats"], &[]).run()?;
     same("lines", out.ok()?.lines().count(), 1)?;
     let event: Value = serde_json::from_str(&out.stdout)?;
@@ -187,7 +203,8 @@ fn stats(lab: &Lab) -> Check {
 
 fn interval(lab: &Lab) -> Check {
     let container = lab.start(|_| ())?;
-    let call = container.with("events", &["--interval", "100ms"], &[]).limit(std::time::Duration::from_secs(5)).start()?;
+    let call =
+        container.with("events", &["--interval", "100ms"], &[]).limit(std::time::Duration::from_secs(5)).start()?;
     crate::verdict::until("two lines", std::time::Duration::from_secs(5), || {
         (call.stdout().lines().count() >= 2).then_some(())
     })?;
