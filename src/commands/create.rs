@@ -5,9 +5,10 @@ use libcontainer::lifecycle::{CgroupDriver, Context, Create};
 
 use crate::cli::parse::Call;
 use crate::environment::{self, variable};
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
+    libcontainer::process::seal::ensure()?;
     let (context, request) = request(call)?;
     lifecycle::create(&context, &request)?;
     Ok(0)

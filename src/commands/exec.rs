@@ -4,9 +4,10 @@ use anyhow::{Result, anyhow, bail};
 use libcontainer::lifecycle::Exec;
 
 use crate::cli::parse::Call;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
+    libcontainer::process::seal::ensure()?;
     let (context, id) = super::target(call)?;
     let request = request(call, id)?;
     Ok(super::exit_code(lifecycle::exec(&context, &request)?))

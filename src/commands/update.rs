@@ -11,7 +11,7 @@ use libcontainer::spec::MAX_PROCESS;
 use crate::cli::parse::{Call, Values};
 use crate::cli::values;
 use crate::failure;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
     let (context, id) = super::target(call)?;

@@ -16,6 +16,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 pub use plan::{MountFacts, Planned, RootfsPlan, plan};
 pub use step::Step;
@@ -70,6 +72,40 @@ impl Rootfs {
         Rootfs { kept, ..Rootfs::default() }
     }
 
+    /// Copies the sources of bind mounts that the ids `uid` and `gid` (of a new user namespace's root, in the caller's
+    /// numbers) cannot reach by path; to be called in the parent, before the clone. The others are left to the child: a
+    /// copy that crosses into a user namespace by descriptor does not get its flags locked there.
+    ///
+    /// # Errors
+    /// The step that failed, and why.
+    pub fn open_sources(&mut self, plan: &mut RootfsPlan, uid: u32, gid: u32) -> Result<(), (Planned, StepError)> {
+        // Of this thread only, and the kernel drops the capabilities over files with it (setfsuid(2)).
+        let (old_gid, old_uid) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
+        let hidden: Vec<usize> = (0..plan.prepare.len())
+            .filter(|i| match &plan.prepare[*i].step {
+                Step::Bind(bind) => {
+                    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+                    matches!(nix::fcntl::open(bind.source.as_c_str(), flags, Mode::empty()), Err(Errno::EACCES))
+                }
+                _ => false,
+            })
+            .collect();
+        setfsuid(old_uid);
+        setfsgid(old_gid);
+        for i in hidden {
+            let planned = &mut plan.prepare[i];
+            let Step::Bind(bind) = &mut planned.step else { continue };
+            match bind.copy() {
+                Ok(tree) => {
+                    bind.opened = Some(self.kept.len());
+                    self.kept.push(Some(tree));
+                }
+                Err(e) => return Err((planned.clone(), e)),
+            }
+        }
+        Ok(())
+    }
+
     /// The root's O_PATH descriptor. Errors: EBADF before the first step.
     pub fn root(&self) -> Result<BorrowedFd<'_>, StepError> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(StepError { errno: Errno::EBADF, what: "no root filesystem yet" })
@@ -99,6 +135,10 @@ impl Rootfs {
         if let Some(place) = self.kept.get_mut(slot) {
             *place = Some(tree);
         }
+    }
+
+    pub(crate) fn take(&mut self, slot: usize) -> Option<OwnedFd> {
+        self.kept.get_mut(slot)?.take()
     }
 
     pub(crate) fn kept(&self, slot: usize) -> Option<BorrowedFd<'_>> {
