@@ -155,6 +155,8 @@ fn before_bind(propagation: Option<(u64, bool)>) -> (u64, bool) {
     match propagation {
         None => (mount::MS_SLAVE, true),
         Some((mount::MS_UNBINDABLE, recursive)) => (mount::MS_PRIVATE, recursive),
+        // All of the old tree: the root is copied from it, and a copy of a shared mount would be shared with the host.
+        Some((mount::MS_SLAVE, _)) => (mount::MS_SLAVE, true),
         Some(other) => other,
     }
 }
