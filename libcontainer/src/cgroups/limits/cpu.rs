@@ -60,25 +60,28 @@ pub(super) fn cpu(l: &mut Limits<'_>, cpu: &Cpu<'_>) {
         weight(l, tree, shares, cpu.idle == Some(1));
     }
     match tree {
+        // Order free: the kernel checks quota/period against the parent's ratio at each of the writes.
         Tree::V1(_) => {
-            // Order free: the kernel checks quota/period against the parent's ratio at each of the writes.
-            for (file, value, pointer) in [
-                ("cpu.cfs_period_us", period.map(|p| p.to_string()), PERIOD),
-                ("cpu.cfs_quota_us", quota.map(|q| q.max(-1).to_string()), QUOTA),
-            ] {
-                if let Some(value) = value {
-                    l.write(place, file, value, pointer).group = 2;
-                }
-            }
+            let quota = quota.map(|q| q.max(-1));
+            pair(
+                l,
+                place,
+                2,
+                [
+                    ("cpu.cfs_period_us", period.map(|p| p.to_string()), PERIOD),
+                    ("cpu.cfs_quota_us", quota.map(|q| q.to_string()), QUOTA),
+                ],
+            );
             burst(l, place, "cpu.cfs_burst_us", cpu.burst);
-            for (file, value, pointer) in [
-                ("cpu.rt_period_us", rt_period.map(|p| p.to_string()), RT_PERIOD),
-                ("cpu.rt_runtime_us", rt_runtime.map(|r| r.to_string()), RT_RUNTIME),
-            ] {
-                if let Some(value) = value {
-                    l.write(place, file, value, pointer).group = 3;
-                }
-            }
+            pair(
+                l,
+                place,
+                3,
+                [
+                    ("cpu.rt_period_us", rt_period.map(|p| p.to_string()), RT_PERIOD),
+                    ("cpu.rt_runtime_us", rt_runtime.map(|r| r.to_string()), RT_RUNTIME),
+                ],
+            );
         }
         Tree::V2(_) => {
             if quota.is_some() || period.is_some() {
@@ -92,6 +95,15 @@ pub(super) fn cpu(l: &mut Limits<'_>, cpu: &Cpu<'_>) {
                     l.problem(pointer, "v1-only", "cgroup v2 has no real-time limits");
                 }
             }
+        }
+    }
+}
+
+/// File, value and pointer of each.
+fn pair(l: &mut Limits<'_>, place: usize, group: u8, files: [(&'static str, Option<String>, &'static str); 2]) {
+    for (file, value, pointer) in files {
+        if let Some(value) = value {
+            l.write(place, file, value, pointer).group = group;
         }
     }
 }
