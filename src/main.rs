@@ -6,7 +6,6 @@ mod environment;
 mod failure;
 mod logging;
 mod output;
-mod pending;
 mod signals;
 mod version;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::parse::Call;
 use crate::cli::values;
 use crate::output;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
     let interval = interval(call.flags.text("interval")?.as_deref())?;

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 
 use crate::cli::parse::Call;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 use crate::signals;
 
 /// SIGTERM, which buildah asks for by saying nothing.

@@ -9,7 +9,7 @@ use libcontainer::lifecycle::StateView;
 
 use super::state;
 use crate::cli::parse::Call;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 use crate::{environment, logging, output};
 
 pub fn run(call: &Call) -> Result<u8> {

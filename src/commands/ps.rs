@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, anyhow, bail};
 
 use crate::cli::parse::Call;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 use crate::{environment, failure, logging, output};
 
 /// Where to look for ps when the caller gives no PATH (podman does not).

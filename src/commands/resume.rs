@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::parse::Call;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
     let (context, id) = super::target(call)?;

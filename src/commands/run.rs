@@ -4,9 +4,10 @@ use anyhow::Result;
 use libcontainer::lifecycle::RunOptions;
 
 use crate::cli::parse::Call;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
+    libcontainer::process::seal::ensure()?;
     let (context, request) = super::create::request(call)?;
     let options = RunOptions {
         detach: call.flags.switch("detach"),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::parse::Call;
 use crate::output;
-use crate::pending as lifecycle;
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
     let (context, id) = super::target(call)?;

@@ -13,11 +13,13 @@ use super::request::{Context, Create, RunOptions};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet};
-use crate::namespaces::KINDS;
+use crate::namespaces::{self, KINDS};
 use crate::notify_socket::{self, NotifySocket};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, spawn, write_id_maps};
+use crate::process::parent::{
+    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps,
+};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rfc3339;
@@ -169,6 +171,9 @@ impl<'p> Creation<'p> {
         let cgroup = self.cgroup.as_ref();
         let lock = self.dir.as_raw_fd();
         let into_cgroup = cgroup.and_then(Cgroup::into_cgroup_fd);
+        if plan.namespaces.has(namespaces::USER) {
+            raise_own_limits(&plan.process.rlimits);
+        }
         let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
         let (rootfs, seccomp) = (Rootfs::new(&plan.rootfs), plan.seccomp.as_ref());
@@ -293,6 +298,7 @@ impl<'p> Creation<'p> {
         let private = Private {
             schema: SCHEMA,
             cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            resources: plan.resources.clone(),
             namespaces: own,
             no_new_privileges: plan.process.no_new_privileges,
             hooks: later_hooks(&plan.hooks),

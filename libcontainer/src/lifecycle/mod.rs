@@ -4,18 +4,24 @@ mod container;
 mod create;
 mod delete;
 mod destroy;
+mod events;
+mod exec;
 mod kill;
 mod pause;
 mod prepare;
 pub mod request;
 mod start;
+mod update;
 mod view;
 
 pub use create::{create, run};
 pub use delete::delete;
+pub use events::{events, stats};
+pub use exec::exec;
 pub use kill::kill;
 pub use pause::{pause, resume};
 pub use start::start;
+pub use update::update;
 pub use view::{list, processes, state};
 pub use request::*;
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::step::{Bind, Fs, Keep, Param, Remount, Rule};
@@ -60,7 +60,9 @@ impl Fs {
         let tree = match (self.detached(mode), &self.instead) {
             (Ok(tree), _) => tree,
             // A filesystem that the kernel does not give to this user namespace, or that shows the namespaces of another.
-            (Err(StepError { errno: Errno::EPERM | Errno::EACCES | Errno::EBUSY, .. }), Some(bind)) => bind.detached()?,
+            (Err(StepError { errno: Errno::EPERM | Errno::EACCES | Errno::EBUSY, .. }), Some(bind)) => {
+                bind.prepare(bind.copy()?)?
+            }
             (Err(e), _) => return Err(e),
         };
         place.or_make(true)?.attach(tree.as_fd())?;
@@ -94,9 +96,13 @@ fn ordinary(root: BorrowedFd<'_>, dest: &CStr) -> Result<Place, StepError> {
 }
 
 impl Bind {
-    /// The copy of the source, detached, with its attributes.
-    pub(crate) fn detached(&self) -> Result<OwnedFd, StepError> {
-        let tree = mount::open_tree_clone(AT_FDCWD, &self.source, self.recursive).at("open_tree")?;
+    /// The copy of the source, detached.
+    pub(crate) fn copy(&self) -> Result<OwnedFd, StepError> {
+        mount::open_tree_clone(AT_FDCWD, &self.source, self.recursive).at("open_tree")
+    }
+
+    /// The copy with its attributes.
+    fn prepare(&self, tree: OwnedFd) -> Result<OwnedFd, StepError> {
         if self.procfs {
             is_procfs_root(tree.as_fd())?;
         }
@@ -108,10 +114,14 @@ impl Bind {
 
     /// Binds the source.
     pub(crate) fn apply(&self, rootfs: &mut Rootfs) -> Result<(), StepError> {
-        let tree = self.detached()?;
+        let tree = match self.opened.and_then(|slot| rootfs.take(slot)) {
+            Some(tree) => tree,
+            None => self.copy()?,
+        };
+        let tree = self.prepare(tree)?;
         let target = match lookup::find(rootfs.root()?, &self.dest)? {
             Place::Existing(fd) => lookup::Target::Fd(fd),
-            missing @ Place::Missing(_) => missing.or_make(is_directory(tree.as_fd())?)?,
+            missing @ Place::Missing(_) => missing.or_make(lookup::is_directory(tree.as_fd())?)?,
         };
         target.attach(tree.as_fd())?;
         if self.dest.as_bytes() == b"." {
@@ -121,11 +131,6 @@ impl Bind {
         }
         Ok(())
     }
-}
-
-fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, StepError> {
-    let mode = fstat(fd).at("fstat")?.st_mode;
-    Ok(SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)
 }
 
 fn is_procfs_root(tree: BorrowedFd<'_>) -> Result<(), StepError> {

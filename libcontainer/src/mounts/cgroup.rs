@@ -143,7 +143,7 @@ fn v2(dest: CString, flags: &Flags, facts: &MountFacts<'_>, mountpoint: &CString
         if flags.attr.set != 0 {
             calls.push(SetAttr::bits(flags.attr.set, flags.attr.clear, recursive));
         }
-        Bind { dest: dest.clone(), source: source.clone(), recursive, calls, procfs: false, keep: None }
+        Bind { dest: dest.clone(), source: source.clone(), recursive, calls, procfs: false, keep: None, opened: None }
     };
     if !facts.cgroup_ns {
         // A mount by a task in the initial cgroup namespace sets nsdelegate and memory_recursiveprot of the host's only

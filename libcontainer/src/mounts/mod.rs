@@ -8,6 +8,8 @@ pub mod cgroup;
 pub mod options;
 pub(crate) mod plan;
 pub mod step;
+#[cfg(test)]
+mod tests;
 
 pub use cgroup::{CgroupHierarchy, CgroupView};
 pub use options::option_names;

@@ -237,7 +237,7 @@ fn bind_mount(
         keep = defer_readonly(&mut flags, &dest, pointer, out);
     }
     let procfs = dest.as_bytes() == b"proc";
-    Some(Step::Bind(Bind { calls: flags.calls(!recursive), dest, source: path, recursive, procfs, keep }))
+    Some(Step::Bind(Bind { calls: flags.calls(!recursive), dest, source: path, recursive, procfs, keep, opened: None }))
 }
 
 fn defer_readonly(flags: &mut Flags, dest: &CString, pointer: &str, out: &mut Mounts) -> Option<usize> {
@@ -314,5 +314,5 @@ fn instead(kind: &str, dest: &CString, flags: &Flags, facts: &MountFacts<'_>) ->
         calls.push(SetAttr::bits(flags.attr.set, 0, true));
     }
     // Recursive: what is mounted below was locked by the user namespace and may not be uncovered.
-    Some(Bind { dest: dest.clone(), source: source.into(), recursive: true, calls, procfs: kind == "proc", keep: None })
+    Some(Bind { dest: dest.clone(), source: source.into(), recursive: true, calls, procfs: kind == "proc", keep: None, opened: None })
 }

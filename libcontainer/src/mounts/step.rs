@@ -101,6 +101,8 @@ pub struct Bind {
     pub procfs: bool,
     /// Place where it is kept for the change to read-only at the end.
     pub keep: Option<usize>,
+    /// Place of a copy that the parent has made already ([`crate::rootfs::Rootfs::open_sources`]).
+    pub opened: Option<usize>,
 }
 
 /// A change of a mount that is there.

@@ -19,6 +19,7 @@ use crate::process::steps::{Act, INIT_ORDER, Stage, Step, in_order};
 use crate::rootfs::{self, MountFacts, RootfsPlan};
 use crate::seccomp::{self, Filter};
 use crate::notify_socket;
+use crate::spec::write::ToJson;
 use crate::spec::{Linux, Mount, Process, Root, Spec};
 use crate::state::file::{Config, MountEntry, NamespaceEntry};
 
@@ -49,6 +50,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What state.json shows of the configuration.
     pub config: Config,
+    /// `linux.resources` as asked for, for later updates.
+    pub resources: serde_json::Value,
 }
 
 /// What the plan needs to know besides the configuration.
@@ -110,6 +113,7 @@ impl Plan {
             oci_version: spec.oci_version.as_deref().unwrap_or_default().to_owned(),
             annotations: spec.annotations.0.iter().map(|(k, v)| (k.clone().into_owned(), v.clone().into_owned())).collect(),
             config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
+            resources: linux.resources.to_json(),
             rootfs_path,
             namespaces,
             cgroup,
@@ -238,8 +242,12 @@ fn mount_facts<'a>(
         cgroup_ns: namespaces.has(namespaces::CGROUP),
         cgroup,
         no_pivot,
-        full_mounts: if no_pivot { rootfs::full_mounts().map_err(|e| Error::kernel("read /proc/self/mountinfo", e))? } else { Vec::new() },
+        full_mounts: if no_pivot { rootfs::full_mounts(&host_mountinfo()?, rootfs.as_bytes()) } else { Vec::new() },
     })
+}
+
+fn host_mountinfo() -> Result<Vec<u8>> {
+    crate::procfs::host::mountinfo().map_err(|e| Error::kernel("read /proc/self/mountinfo", e))
 }
 
 /// The cgroup driver's view in the words of the mounts.

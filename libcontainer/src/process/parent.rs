@@ -10,7 +10,9 @@ use super::steps::{Act, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces::{self, IdMaps, NamespacePlan};
 use crate::procfs::host;
+use crate::rlimits::Limit;
 use crate::sys::clone::{Cloned, clone3, exit_code, wait_pid};
+use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::terminal::signals::Signals;
@@ -111,6 +113,18 @@ fn enter(request: &CloneRequest<'_>) -> Result<()> {
     }
     host::write_own("timens_offsets", offsets.as_bytes())
         .map_err(|e| Error::kernel("write /proc/self/timens_offsets", e).at("/linux/timeOffsets"))
+}
+
+/// Raises this process's own hard limits to what the child will set: below a user namespace the child has no
+/// CAP_SYS_RESOURCE over the initial one, but inherits what its parent has. A refusal shows when the child tries.
+pub fn raise_own_limits(limits: &[Limit]) {
+    for limit in limits {
+        if let Ok((soft, hard)) = get_rlimit(limit.resource)
+            && limit.hard > hard
+        {
+            let _ = set_rlimit(limit.resource, soft, limit.hard);
+        }
+    }
 }
 
 /// Writes the id maps of the child's new user namespace.

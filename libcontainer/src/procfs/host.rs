@@ -137,6 +137,18 @@ pub fn descriptor_path(fd: i32) -> Result<String, Errno> {
     path.into_string().map_err(|_| Errno::EILSEQ)
 }
 
+/// The caller's mountinfo (proc_pid_mountinfo(5)).
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn mountinfo() -> Result<Vec<u8>, Errno> {
+    let fd = openat(host()?.root(), "self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut out = Vec::new();
+    let read = std::fs::File::from(fd).read_to_end(&mut out);
+    read.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(out)
+}
+
 fn read(path: &str, buffer: &mut [u8]) -> Result<usize, Errno> {
     let fd = openat(host()?.root(), path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     std::fs::File::from(fd).read(buffer).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))

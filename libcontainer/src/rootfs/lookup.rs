@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::{At, StepError};
@@ -80,6 +80,7 @@ impl<const N: usize> Buffer<N> {
 }
 
 /// The end of a lookup.
+#[allow(clippy::large_enum_variant, reason = "lives on the stack for one step; a box would allocate in the child")]
 pub(crate) enum Place {
     /// It exists.
     Existing(OwnedFd),
@@ -128,6 +129,7 @@ impl Entry {
 }
 
 /// Where a tree can be attached.
+#[allow(clippy::large_enum_variant, reason = "as Place")]
 pub(crate) enum Target {
     /// An existing file or directory.
     Fd(OwnedFd),
@@ -140,13 +142,25 @@ impl Target {
     /// move_mount(2) of `tree` onto the target.
     pub(crate) fn attach(&self, tree: BorrowedFd<'_>) -> Result<(), StepError> {
         match self {
-            Target::Fd(fd) => mount::move_mount(tree, fd.as_fd()).at("move_mount"),
+            Target::Fd(fd) => match mount::move_mount(tree, fd.as_fd()) {
+                // move_mount(2) has one errno for everything; callers know this case by another.
+                Err(Errno::EINVAL) if is_directory(tree)? != is_directory(fd.as_fd())? => {
+                    Err(StepError { errno: Errno::ENOTDIR, what: "one of source and destination is a directory, the other is not" })
+                }
+                result => result.at("move_mount"),
+            },
             Target::Entry(entry) => {
                 let (dir, name) = entry.parts()?;
                 mount::move_mount_entry(tree, dir, name).at("move_mount")
             }
         }
     }
+}
+
+/// Whether `fd` is a directory.
+pub(crate) fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, StepError> {
+    let mode = fstat(fd).at("fstat")?.st_mode;
+    Ok(SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)
 }
 
 impl Place {

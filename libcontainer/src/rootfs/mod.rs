@@ -10,11 +10,14 @@ pub mod paths;
 pub mod plan;
 pub mod step;
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 pub use plan::{MountFacts, Planned, RootfsPlan, plan};
 pub use step::Step;
@@ -69,6 +72,40 @@ impl Rootfs {
         Rootfs { kept, ..Rootfs::default() }
     }
 
+    /// Copies the sources of bind mounts that the ids `uid` and `gid` (of a new user namespace's root, in the caller's
+    /// numbers) cannot reach by path; to be called in the parent, before the clone. The others are left to the child: a
+    /// copy that crosses into a user namespace by descriptor does not get its flags locked there.
+    ///
+    /// # Errors
+    /// The step that failed, and why.
+    pub fn open_sources(&mut self, plan: &mut RootfsPlan, uid: u32, gid: u32) -> Result<(), (Planned, StepError)> {
+        // Of this thread only, and the kernel drops the capabilities over files with it (setfsuid(2)).
+        let (old_gid, old_uid) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
+        let hidden: Vec<usize> = (0..plan.prepare.len())
+            .filter(|i| match &plan.prepare[*i].step {
+                Step::Bind(bind) => {
+                    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+                    matches!(nix::fcntl::open(bind.source.as_c_str(), flags, Mode::empty()), Err(Errno::EACCES))
+                }
+                _ => false,
+            })
+            .collect();
+        setfsuid(old_uid);
+        setfsgid(old_gid);
+        for i in hidden {
+            let planned = &mut plan.prepare[i];
+            let Step::Bind(bind) = &mut planned.step else { continue };
+            match bind.copy() {
+                Ok(tree) => {
+                    bind.opened = Some(self.kept.len());
+                    self.kept.push(Some(tree));
+                }
+                Err(e) => return Err((planned.clone(), e)),
+            }
+        }
+        Ok(())
+    }
+
     /// The root's O_PATH descriptor. Errors: EBADF before the first step.
     pub fn root(&self) -> Result<BorrowedFd<'_>, StepError> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(StepError { errno: Errno::EBADF, what: "no root filesystem yet" })
@@ -100,6 +137,10 @@ impl Rootfs {
         }
     }
 
+    pub(crate) fn take(&mut self, slot: usize) -> Option<OwnedFd> {
+        self.kept.get_mut(slot)?.take()
+    }
+
     pub(crate) fn kept(&self, slot: usize) -> Option<BorrowedFd<'_>> {
         self.kept.get(slot)?.as_ref().map(AsFd::as_fd)
     }
@@ -116,7 +157,50 @@ pub fn open_rootfs(path: &Path) -> Result<OwnedFd, Errno> {
     openat2(AT_FDCWD, path, how)
 }
 
-/// placeholder until merge
-pub fn full_mounts() -> Result<Vec<std::ffi::CString>, Errno> {
-    Ok(Vec::new())
+/// Mount points in a mountinfo text (proc_pid_mountinfo(5)) that show a whole procfs or sysfs and do not lie below
+/// `rootfs`: what a container without pivot_root(2) must not keep.
+pub fn full_mounts(mountinfo: &[u8], rootfs: &[u8]) -> Vec<CString> {
+    let full = |line: &[u8]| {
+        let mut fields = line.split(|b| *b == b' ');
+        let root = fields.nth(3)?;
+        let point = unescape(fields.next()?);
+        let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
+        let below = point.strip_prefix(rootfs).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        (root == b"/" && matches!(fstype, b"proc" | b"sysfs") && !below).then(|| CString::new(point).ok()).flatten()
+    };
+    mountinfo.split(|b| *b == b'\n').filter_map(full).collect()
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(field.len()), field);
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = |digits: &[u8]| digits.iter().try_fold(0_u8, |n, d| n.checked_mul(8)?.checked_add(d.checked_sub(b'0')?));
+        match tail.get(..3).filter(|_| *first == b'\\').and_then(octal) {
+            Some(byte) => {
+                out.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_procfs_and_sysfs_mounts_are_found() {
+        let text = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n\
+            23 27 0:22 / /a\\040b rw shared:3 - sysfs sysfs rw\n\
+            24 27 0:21 /sys /x rw,relatime - proc proc rw\n\
+            25 27 0:21 / /c/rootfs/proc rw - proc proc rw\n\
+            26 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw\n";
+        assert_eq!(full_mounts(text, b"/c/rootfs"), [c"/proc".to_owned(), c"/a b".to_owned()]);
+    }
 }

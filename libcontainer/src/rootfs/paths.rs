@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::sys::stat::{Mode, mkdirat};
 
-use super::lookup::{Place, find, open_beneath, open_in_root};
+use super::lookup::{Place, find, is_directory, open_beneath, open_in_root};
 use super::{At, Rootfs, StepError};
 use crate::mounts::step::SetAttr;
 use crate::sys::mount;
@@ -19,10 +19,6 @@ fn existing(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, StepEr
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(StepError { errno, what: "openat2" }),
     }
-}
-
-fn file_type(fd: BorrowedFd<'_>) -> Result<SFlag, StepError> {
-    Ok(SFlag::from_bits_truncate(fstat(fd).at("fstat")?.st_mode & SFlag::S_IFMT.bits()))
 }
 
 /// Puts a read-only copy of a tree onto itself. The copy keeps nosuid, nodev and noexec.
@@ -65,7 +61,7 @@ impl Mask {
 /// Covers a path with an empty file or directory.
 pub(crate) fn mask(rootfs: &mut Rootfs, path: &CStr) -> Result<(), StepError> {
     let Some(fd) = existing(rootfs.root()?, path)? else { return Ok(()) };
-    let directory = file_type(fd.as_fd())? == SFlag::S_IFDIR;
+    let directory = is_directory(fd.as_fd())?;
     if rootfs.mask.is_none() {
         rootfs.mask = Some(Mask::new()?);
     }

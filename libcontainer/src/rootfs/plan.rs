@@ -111,6 +111,10 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
         // After the read-only paths, whose copies would show what was masked before.
         out.restrict.extend(masked.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::MaskedPath(Path(path)) }));
     }
+    if is_unbindable(propagation) {
+        // Last of all: the console and the read-only paths are copies of what is there.
+        out.restrict.extend(root_propagation(facts, propagation));
+    }
     out
 }
 
@@ -167,11 +171,20 @@ fn enter(out: &mut Vec<Planned>, facts: &MountFacts<'_>, propagation: Option<(u6
         (true, false) => Step::Pivot { from_shared: leaves_shared(propagation) },
         (true, true) => Step::MoveRoot(facts.full_mounts.clone()),
     }));
-    if let Some((flag, recursive)) = propagation.filter(|_| facts.mount_ns) {
+    if let Some(step) = root_propagation(facts, propagation).filter(|_| !is_unbindable(propagation)) {
         // Only now is the root a mount that the container sees as "/"; pivot_root(2) had refused a shared one.
-        let step = Step::RootPropagation(SetAttr::propagation(flag, recursive));
-        out.push(Planned::new("/linux/rootfsPropagation", step));
+        out.push(step);
     }
+}
+
+fn is_unbindable(propagation: Option<(u64, bool)>) -> bool {
+    propagation.is_some_and(|(flag, _)| flag == mount::MS_UNBINDABLE)
+}
+
+fn root_propagation(facts: &MountFacts<'_>, propagation: Option<(u64, bool)>) -> Option<Planned> {
+    let (flag, recursive) = propagation.filter(|_| facts.mount_ns)?;
+    let step = Step::RootPropagation(SetAttr::propagation(flag, recursive));
+    Some(Planned::new("/linux/rootfsPropagation", step))
 }
 
 fn paths(list: &[crate::spec::Str<'_>], pointer: &str, out: &mut Vec<(String, CString)>, problems: &mut Vec<Problem>) {

@@ -20,8 +20,11 @@ pub(super) const ARM_PRIVATE_FIRST: u32 = 0xf_0000;
 /// No such call on this ABI.
 const NONE: u32 = u32::MAX;
 
-/// The number of each column's ABI.
-type Numbers = [u32; 3];
+/// Column of a call's place in [`Family::multiplexed`].
+const THROUGH: usize = 3;
+
+/// The number on each column's ABI, and the place in [`Family::multiplexed`].
+pub(super) type Numbers = [u32; 4];
 
 /// The ABIs that one kernel runs.
 pub(super) struct Family {
@@ -44,7 +47,7 @@ impl Family {
 
     /// The number of the call `name` on the ABI of `column`.
     pub(super) fn number(&self, name: &str, column: usize) -> Option<u32> {
-        self.numbers(name).and_then(|n| n.get(column).copied()).filter(|&n| n != NONE)
+        self.numbers(name).and_then(|n| Family::on(&n, column))
     }
 
     /// The numbers of `name` on all ABIs, for [`Family::number`]'s columns. `None`: no ABI has it.
@@ -52,16 +55,44 @@ impl Family {
         self.table.get(name)
     }
 
-    /// Whether a number out of [`Family::numbers`] is one.
-    pub(super) fn is_number(number: u32) -> bool {
-        number != NONE
+    /// The number out of [`Family::numbers`] on the ABI of `column`.
+    pub(super) fn on(numbers: &Numbers, column: usize) -> Option<u32> {
+        numbers.get(column).copied().filter(|&n| n != NONE)
+    }
+
+    /// The call that a call of the 32-bit ABI is also reached through: its number, and the first argument.
+    pub(super) fn through(&self, numbers: &Numbers) -> Option<(u32, u32)> {
+        let place = Family::on(numbers, THROUGH)?;
+        let &(_, other, first) = self.multiplexed.get(place as usize)?;
+        Some((self.number(other, COMPAT)?, first))
     }
 }
 
 /// The `SCMP_ARCH_*` names of the spec, without the prefix.
 pub(super) const NAMES: [&str; 23] = [
-    "X86", "X86_64", "X32", "ARM", "AARCH64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PPC",
-    "PPC64", "PPC64LE", "S390", "S390X", "PARISC", "PARISC64", "RISCV64", "LOONGARCH64", "M68K", "SH", "SHEB",
+    "X86",
+    "X86_64",
+    "X32",
+    "ARM",
+    "AARCH64",
+    "MIPS",
+    "MIPS64",
+    "MIPS64N32",
+    "MIPSEL",
+    "MIPSEL64",
+    "MIPSEL64N32",
+    "PPC",
+    "PPC64",
+    "PPC64LE",
+    "S390",
+    "S390X",
+    "PARISC",
+    "PARISC64",
+    "RISCV64",
+    "LOONGARCH64",
+    "M68K",
+    "SH",
+    "SHEB",
 ];
 
 /// execve(2) and capset(2) of the native ABI.
@@ -119,7 +150,7 @@ const fn hash(name: &[u8]) -> usize {
 impl Table {
     #[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
     const fn new() -> Table {
-        Table { text: [0; TEXT], used: 0, slots: [Slot { start: 0, len: 0, numbers: [NONE; 3] }; SLOTS] }
+        Table { text: [0; TEXT], used: 0, slots: [Slot { start: 0, len: 0, numbers: [NONE; 4] }; SLOTS] }
     }
 
     const fn names(&self, slot: &Slot, name: &[u8]) -> bool {
@@ -210,6 +241,12 @@ static X86_TABLE: Table = {
     add_list(&mut table, NATIVE, &EXTRA);
     add_list(&mut table, COMPAT, &EXTRA);
     add_list(&mut table, X32, &X32_NUMBERS);
+    let mut place = 0;
+    while place < X86_MULTIPLEXED.len() {
+        #[allow(clippy::cast_possible_truncation, reason = "a short list")]
+        table.add(X86_MULTIPLEXED[place].0, THROUGH, place as u32);
+        place += 1;
+    }
     table
 };
 
@@ -227,36 +264,101 @@ static ARM_TABLE: Table = {
 /// arm's private calls (arch/arm/include/uapi/asm/unistd.h) and the second name of one that has two.
 #[cfg(any(test, target_arch = "aarch64"))]
 const ARM_PRIVATE: [(&str, u32); 7] = [
-    ("breakpoint", 0xf_0001), ("cacheflush", 0xf_0002), ("usr26", 0xf_0003), ("usr32", 0xf_0004), ("set_tls", 0xf_0005),
-    ("get_tls", 0xf_0006), ("sync_file_range2", 341),
+    ("breakpoint", 0xf_0001),
+    ("cacheflush", 0xf_0002),
+    ("usr26", 0xf_0003),
+    ("usr32", 0xf_0004),
+    ("set_tls", 0xf_0005),
+    ("get_tls", 0xf_0006),
+    ("sync_file_range2", 341),
 ];
 
 /// x32's own numbers (arch/x86/entry/syscalls/syscall_64.tbl, ABI x32).
 #[cfg(any(test, target_arch = "x86_64"))]
 const X32_NUMBERS: [(&str, u32); 36] = [
-    ("rt_sigaction", 512), ("rt_sigreturn", 513), ("ioctl", 514), ("readv", 515), ("writev", 516), ("recvfrom", 517),
-    ("sendmsg", 518), ("recvmsg", 519), ("execve", 520), ("ptrace", 521), ("rt_sigpending", 522), ("rt_sigtimedwait", 523),
-    ("rt_sigqueueinfo", 524), ("sigaltstack", 525), ("timer_create", 526), ("mq_notify", 527), ("kexec_load", 528),
-    ("waitid", 529), ("set_robust_list", 530), ("get_robust_list", 531), ("vmsplice", 532), ("move_pages", 533),
-    ("preadv", 534), ("pwritev", 535), ("rt_tgsigqueueinfo", 536), ("recvmmsg", 537), ("sendmmsg", 538),
-    ("process_vm_readv", 539), ("process_vm_writev", 540), ("setsockopt", 541), ("getsockopt", 542), ("io_setup", 543),
-    ("io_submit", 544), ("execveat", 545), ("preadv2", 546), ("pwritev2", 547),
+    ("rt_sigaction", 512),
+    ("rt_sigreturn", 513),
+    ("ioctl", 514),
+    ("readv", 515),
+    ("writev", 516),
+    ("recvfrom", 517),
+    ("sendmsg", 518),
+    ("recvmsg", 519),
+    ("execve", 520),
+    ("ptrace", 521),
+    ("rt_sigpending", 522),
+    ("rt_sigtimedwait", 523),
+    ("rt_sigqueueinfo", 524),
+    ("sigaltstack", 525),
+    ("timer_create", 526),
+    ("mq_notify", 527),
+    ("kexec_load", 528),
+    ("waitid", 529),
+    ("set_robust_list", 530),
+    ("get_robust_list", 531),
+    ("vmsplice", 532),
+    ("move_pages", 533),
+    ("preadv", 534),
+    ("pwritev", 535),
+    ("rt_tgsigqueueinfo", 536),
+    ("recvmmsg", 537),
+    ("sendmmsg", 538),
+    ("process_vm_readv", 539),
+    ("process_vm_writev", 540),
+    ("setsockopt", 541),
+    ("getsockopt", 542),
+    ("io_setup", 543),
+    ("io_submit", 544),
+    ("execveat", 545),
+    ("preadv2", 546),
+    ("pwritev2", 547),
 ];
 
 /// x86 has two ways to most socket and System V IPC calls: directly, and by socketcall(2) or ipc(2), which take the
 /// call's number (linux/net.h, linux/ipc.h) as first argument. A rule for the one must hold for the other.
 #[cfg(any(test, target_arch = "x86_64"))]
 const X86_MULTIPLEXED: [(&str, &str, u32); 32] = [
-    ("socket", "socketcall", 1), ("bind", "socketcall", 2), ("connect", "socketcall", 3), ("listen", "socketcall", 4),
-    ("accept", "socketcall", 5), ("getsockname", "socketcall", 6), ("getpeername", "socketcall", 7),
-    ("socketpair", "socketcall", 8), ("send", "socketcall", 9), ("recv", "socketcall", 10), ("sendto", "socketcall", 11),
-    ("recvfrom", "socketcall", 12), ("shutdown", "socketcall", 13), ("setsockopt", "socketcall", 14),
-    ("getsockopt", "socketcall", 15), ("sendmsg", "socketcall", 16), ("recvmsg", "socketcall", 17),
-    ("accept4", "socketcall", 18), ("recvmmsg", "socketcall", 19), ("sendmmsg", "socketcall", 20), ("semop", "ipc", 1),
-    ("semget", "ipc", 2), ("semctl", "ipc", 3), ("semtimedop", "ipc", 4), ("msgsnd", "ipc", 11), ("msgrcv", "ipc", 12),
-    ("msgget", "ipc", 13), ("msgctl", "ipc", 14), ("shmat", "ipc", 21), ("shmdt", "ipc", 22), ("shmget", "ipc", 23),
+    ("socket", "socketcall", 1),
+    ("bind", "socketcall", 2),
+    ("connect", "socketcall", 3),
+    ("listen", "socketcall", 4),
+    ("accept", "socketcall", 5),
+    ("getsockname", "socketcall", 6),
+    ("getpeername", "socketcall", 7),
+    ("socketpair", "socketcall", 8),
+    ("send", "socketcall", 9),
+    ("recv", "socketcall", 10),
+    ("sendto", "socketcall", 11),
+    ("recvfrom", "socketcall", 12),
+    ("shutdown", "socketcall", 13),
+    ("setsockopt", "socketcall", 14),
+    ("getsockopt", "socketcall", 15),
+    ("sendmsg", "socketcall", 16),
+    ("recvmsg", "socketcall", 17),
+    ("accept4", "socketcall", 18),
+    ("recvmmsg", "socketcall", 19),
+    ("sendmmsg", "socketcall", 20),
+    ("semop", "ipc", 1),
+    ("semget", "ipc", 2),
+    ("semctl", "ipc", 3),
+    ("semtimedop", "ipc", 4),
+    ("msgsnd", "ipc", 11),
+    ("msgrcv", "ipc", 12),
+    ("msgget", "ipc", 13),
+    ("msgctl", "ipc", 14),
+    ("shmat", "ipc", 21),
+    ("shmdt", "ipc", 22),
+    ("shmget", "ipc", 23),
     ("shmctl", "ipc", 24),
 ];
+
+/// Every name of a family's native and 32-bit ABI.
+#[cfg(test)]
+pub(super) fn names(family: &Family) -> std::collections::BTreeSet<String> {
+    let used = family.table.slots.iter().filter(|s| s.len != 0);
+    used.map(|s| String::from_utf8(family.table.text[usize::from(s.start)..][..usize::from(s.len)].to_vec()).unwrap())
+        .collect()
+}
 
 #[cfg(test)]
 mod tests {
@@ -276,11 +378,9 @@ mod tests {
         ] {
             assert_eq!([0, 1, 2].map(|c| X86_FAMILY.number(name, c)), numbers, "{name}");
         }
-        for (name, numbers) in [
-            ("execve", [Some(221), Some(11)]),
-            ("set_tls", [None, Some(0xf_0005)]),
-            ("listns", [Some(470), Some(470)]),
-        ] {
+        for (name, numbers) in
+            [("execve", [Some(221), Some(11)]), ("set_tls", [None, Some(0xf_0005)]), ("listns", [Some(470), Some(470)])]
+        {
             assert_eq!([0, 1].map(|c| ARM_FAMILY.number(name, c)), numbers, "{name}");
         }
         for name in ["", "nosuch", "READ", "read ", "r#break"] {

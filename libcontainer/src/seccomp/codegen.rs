@@ -21,8 +21,6 @@ const BAD_ARCH: u32 = libc::SECCOMP_RET_KILL_THREAD;
 const NR: u32 = 0;
 const ARCH: u32 = 4;
 
-const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-
 /// How many numbers of their own verdict a range may hold and still count as one: each costs one comparison.
 const EXCEPTIONS: usize = 2;
 
@@ -80,19 +78,17 @@ fn collect<'p>(family: &Family, policy: &'p Policy<'p>) -> [Vec<Call<'p>>; 3] {
     let mut calls = [NATIVE, COMPAT, X32].map(|c| Vec::with_capacity(if policy.columns[c] { 512 } else { 0 }));
     for (order, rule) in policy.rules.iter().enumerate() {
         for name in rule.names {
-            let numbers = family.numbers(name);
-            for (column, numbers) in numbers.into_iter().flatten().enumerate() {
-                if policy.columns[column] && Family::is_number(numbers) {
-                    calls[column].push(Call { nr: numbers, order, rule, through: None });
-                }
-            }
-            let through = family.multiplexed.iter().find(|(n, ..)| policy.columns[COMPAT] && n == name);
-            if let Some(&(_, other, first)) = through {
-                let nr = family.number(other, COMPAT);
-                calls[COMPAT].extend(nr.map(|nr| Call { nr, order, rule, through: Some(first) }));
-            } else if numbers.is_none() {
+            let Some(numbers) = family.numbers(name) else {
                 // Profiles name calls of all architectures and of kernels to come.
                 log::debug!("seccomp: unknown system call {name} left out");
+                continue;
+            };
+            for column in [NATIVE, COMPAT, X32].into_iter().filter(|&c| policy.columns[c]) {
+                calls[column].extend(Family::on(&numbers, column).map(|nr| Call { nr, order, rule, through: None }));
+            }
+            if policy.columns[COMPAT] {
+                let through = family.through(&numbers);
+                calls[COMPAT].extend(through.map(|(nr, first)| Call { nr, order, rule, through: Some(first) }));
             }
         }
     }
@@ -128,10 +124,9 @@ fn tree(out: &mut Assembler, policy: &Policy<'_>, calls: &[Call<'_>], lowest: u3
 
 /// The verdicts of all numbers from `lowest` on; neighbours differ. Conditional verdicts go to `lists`.
 fn ranges(policy: &Policy<'_>, calls: &[Call<'_>], lowest: u32, lists: &mut Vec<Vec<Guarded>>) -> Vec<Range> {
-    // Newer than all that the profile's author knew: a C library falls back on ENOSYS, not on EPERM. arm's private
-    // numbers are no measure of age.
-    let newest = calls.iter().map(|c| c.nr).rfind(|&nr| policy.enosys && nr < ARM_PRIVATE_FIRST);
-    let unnamed = |nr: u32| Verdict::Return(if newest.is_some_and(|n| nr > n) { ENOSYS } else { policy.default });
+    // arm's private numbers are no measure of a call's age.
+    let newest = calls.iter().map(|c| c.nr).rfind(|&nr| nr < ARM_PRIVATE_FIRST);
+    let unnamed = |nr: u32| Verdict::Return(if newest.is_some_and(|n| nr > n) { policy.newer } else { policy.default });
     let mut ranges: Vec<Range> = Vec::with_capacity(256);
     let mut add = |first: u32, verdict: Verdict| {
         if ranges.last().is_none_or(|r| r.verdict != verdict) {

@@ -52,7 +52,12 @@ pub(super) fn emit(out: &mut Assembler, rules: &[Guarded], otherwise: u32, width
             rest = before;
         } else {
             let verdict = out.ret(last.verdict);
-            next = last.conditions.iter().rev().fold((verdict, next), |(holds, fails), c| (one(out, c, holds, fails, width), fails)).0;
+            next = last
+                .conditions
+                .iter()
+                .rev()
+                .fold((verdict, next), |(holds, fails), c| (one(out, c, holds, fails, width), fails))
+                .0;
             rest = before;
         }
     }
@@ -88,7 +93,9 @@ fn equalities(rules: &[Guarded], width: Width) -> usize {
 /// One load of each half for all of `group`, which [`equalities`] counted.
 fn emit_equalities(out: &mut Assembler, group: &[Guarded], fails: Label, width: Width) -> Label {
     let mut next = fails;
-    let Some(Condition { index, value, .. }) = group.first().and_then(|r| r.conditions.first()).copied() else { return next };
+    let Some(Condition { index, value, .. }) = group.first().and_then(|r| r.conditions.first()).copied() else {
+        return next;
+    };
     for rule in group.iter().rev() {
         let verdict = out.ret(rule.verdict);
         for condition in &rule.conditions {

@@ -8,6 +8,8 @@ mod codegen;
 mod conditions;
 pub mod interpreter;
 mod profile;
+#[cfg(test)]
+mod tests;
 
 use nix::errno::Errno;
 
@@ -51,12 +53,7 @@ impl Filter {
         }
         let instruction = |b: &[u8]| {
             let &[c0, c1, jt, jf, k0, k1, k2, k3] = b else { return None };
-            Some(Instruction {
-                code: u16::from_le_bytes([c0, c1]),
-                jt,
-                jf,
-                k: u32::from_le_bytes([k0, k1, k2, k3]),
-            })
+            Some(Instruction { code: u16::from_le_bytes([c0, c1]), jt, jf, k: u32::from_le_bytes([k0, k1, k2, k3]) })
         };
         let program = bytes.chunks_exact(8).map(instruction).collect::<Option<_>>()?;
         Some(Filter { program, flags })
@@ -74,14 +71,22 @@ pub fn plan(profile: &Seccomp<'_>, no_new_privileges: bool, problems: &mut Vec<P
     let before = problems.len();
     if denies(&filter, arch::EXECVE) {
         problems.push(
-            Problem::new("/linux/seccomp", "seccomp-init", "the profile denies execve, so the container's process cannot start")
-                .hint("allow execve"),
+            Problem::new(
+                "/linux/seccomp",
+                "seccomp-init",
+                "the profile denies execve, so the container's process cannot start",
+            )
+            .hint("allow execve"),
         );
     }
     if !no_new_privileges && denies(&filter, arch::CAPSET) {
         problems.push(
-            Problem::new("/linux/seccomp", "seccomp-init", "the profile denies capset, which must follow the load of the filter")
-                .hint("allow capset or set process.noNewPrivileges"),
+            Problem::new(
+                "/linux/seccomp",
+                "seccomp-init",
+                "the profile denies capset, which must follow the load of the filter",
+            )
+            .hint("allow capset or set process.noNewPrivileges"),
         );
     }
     (problems.len() == before).then_some(filter)
@@ -108,7 +113,8 @@ fn plan_for(family: &Family, profile: &Seccomp<'_>, problems: &mut Vec<Problem>)
 #[must_use]
 pub fn denies(filter: &Filter, nr: u32) -> bool {
     let call = Call { nr, arch: Family::NATIVE.audit[0], args: [0; 6] };
-    let verdict = interpreter::run(&filter.program, &call).map(|outcome| outcome.verdict & libc::SECCOMP_RET_ACTION_FULL);
+    let verdict =
+        interpreter::run(&filter.program, &call).map(|outcome| outcome.verdict & libc::SECCOMP_RET_ACTION_FULL);
     !matches!(verdict, Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG))
 }
 

@@ -1,7 +1,7 @@
 //! `linux.seccomp` in the runtime's terms: names become numbers and actions become return values, and everything that is
 //! wrong is reported at once.
 
-use std::fmt::Write;
+use seccompiler::SeccompAction;
 
 use super::arch::{self, COMPAT, Family, NATIVE, X32};
 use super::conditions::{Condition, Operator};
@@ -10,6 +10,8 @@ use crate::spec::{Seccomp, Str, SyscallArg, SyscallRule};
 
 /// Largest errno that the kernel hands out (MAX_ERRNO); it cuts larger ones down in silence.
 const MAX_ERRNO: u32 = 4095;
+/// The errno of an ERRNO or TRACE action that names none.
+const EPERM: u32 = libc::EPERM.unsigned_abs();
 /// Largest value that a tracer can be told (SECCOMP_RET_DATA).
 const MAX_TRACE: u32 = 0xffff;
 
@@ -21,8 +23,8 @@ pub(super) struct Policy<'p> {
     pub(super) columns: [bool; 3],
     /// In the profile's order.
     pub(super) rules: Vec<Rule<'p>>,
-    /// Whether calls newer than every call that the profile names fail with ENOSYS.
-    pub(super) enosys: bool,
+    /// Returned for calls newer than every call that the profile names.
+    pub(super) newer: u32,
     /// `SECCOMP_FILTER_FLAG_*`.
     pub(super) flags: u32,
 }
@@ -49,16 +51,22 @@ pub(super) fn check<'p>(family: &Family, profile: &'p Seccomp<'p>, problems: &mu
     if action.is_empty() && profile.syscalls.is_empty() {
         return None;
     }
-    let default = verdict("/linux/seccomp", ["defaultAction", "defaultErrnoRet"], action, profile.default_errno_ret, problems);
+    let default =
+        verdict("/linux/seccomp", ["defaultAction", "defaultErrnoRet"], action, profile.default_errno_ret, problems);
     let mut rules = Vec::with_capacity(profile.syscalls.len());
     for (i, rule) in profile.syscalls.iter().enumerate() {
         rules.extend(check_rule(i, rule, problems));
     }
     let default = default?;
-    // Permissive defaults as runc counts them: a tracer answers new calls by itself.
+    // A C library falls back on an older call at ENOSYS, not at EPERM. Permissive defaults need no such help; a tracer,
+    // which runc counts among them, answers new calls by itself.
     let permissive = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG, libc::SECCOMP_RET_TRACE];
-    let enosys = !permissive.contains(&(default & libc::SECCOMP_RET_ACTION_FULL));
-    Some(Policy { default, columns, rules, enosys, flags })
+    let newer = if permissive.contains(&(default & libc::SECCOMP_RET_ACTION_FULL)) {
+        default
+    } else {
+        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()).into()
+    };
+    Some(Policy { default, columns, rules, newer, flags })
 }
 
 fn architectures(family: &Family, wanted: &[Str<'_>], problems: &mut Vec<Problem>) -> [bool; 3] {
@@ -100,49 +108,50 @@ fn flag(value: libc::c_ulong) -> u32 {
 }
 
 /// The return value of an action. `members` are the names of the action and of its errno below `base`.
-fn verdict(base: &str, members: [&str; 2], action: &str, errno: Option<u32>, problems: &mut Vec<Problem>) -> Option<u32> {
+fn verdict(
+    base: &str,
+    members: [&str; 2],
+    action: &str,
+    errno: Option<u32>,
+    problems: &mut Vec<Problem>,
+) -> Option<u32> {
     let [action_member, errno_member] = members;
-    let value = match action {
-        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => libc::SECCOMP_RET_KILL_THREAD,
-        "SCMP_ACT_KILL_PROCESS" => libc::SECCOMP_RET_KILL_PROCESS,
-        "SCMP_ACT_TRAP" => libc::SECCOMP_RET_TRAP,
-        "SCMP_ACT_ERRNO" => libc::SECCOMP_RET_ERRNO,
-        "SCMP_ACT_TRACE" => libc::SECCOMP_RET_TRACE,
-        "SCMP_ACT_ALLOW" => libc::SECCOMP_RET_ALLOW,
-        "SCMP_ACT_LOG" => libc::SECCOMP_RET_LOG,
+    let with_errno = |largest: u32, make: fn(u32) -> SeccompAction| {
+        (errno.unwrap_or(EPERM) <= largest, make(errno.unwrap_or(EPERM)))
+    };
+    let (fits, value) = match action {
+        "SCMP_ACT_ERRNO" => with_errno(MAX_ERRNO, SeccompAction::Errno),
+        "SCMP_ACT_TRACE" => with_errno(MAX_TRACE, SeccompAction::Trace),
+        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => (errno.is_none(), SeccompAction::KillThread),
+        "SCMP_ACT_KILL_PROCESS" => (errno.is_none(), SeccompAction::KillProcess),
+        "SCMP_ACT_TRAP" => (errno.is_none(), SeccompAction::Trap),
+        "SCMP_ACT_ALLOW" => (errno.is_none(), SeccompAction::Allow),
+        "SCMP_ACT_LOG" => (errno.is_none(), SeccompAction::Log),
         "SCMP_ACT_NOTIFY" => {
             problems.push(Problem::unsupported(format!("{base}/{action_member}")));
             return None;
         }
         other => {
-            let message = if other.is_empty() { "an action is required".into() } else { format!("unknown action {other}") };
+            let message =
+                if other.is_empty() { "an action is required".into() } else { format!("unknown action {other}") };
             problems.push(Problem::new(format!("{base}/{action_member}"), "seccomp-action", message));
             return None;
         }
     };
-    let largest = match value {
-        libc::SECCOMP_RET_ERRNO => MAX_ERRNO,
-        libc::SECCOMP_RET_TRACE => MAX_TRACE,
-        _ if errno.is_none() => return Some(value),
-        _ => {
-            let message = format!("{action} has no errno");
-            problems.push(Problem::new(format!("{base}/{errno_member}"), "seccomp-errno", message));
-            return None;
-        }
-    };
-    let errno = errno.unwrap_or(libc::EPERM.unsigned_abs());
-    if errno > largest {
-        let message = format!("{errno} is more than {largest}");
+    if !fits {
+        let message = match value {
+            SeccompAction::Errno(errno) => format!("{errno} is more than the largest errno, {MAX_ERRNO}"),
+            SeccompAction::Trace(data) => format!("{data} is more than a tracer can be told, {MAX_TRACE}"),
+            _ => format!("{action} has no errno"),
+        };
         problems.push(Problem::new(format!("{base}/{errno_member}"), "seccomp-errno", message));
         return None;
     }
-    Some(value | errno)
+    Some(value.into())
 }
 
 fn check_rule<'p>(i: usize, rule: &'p SyscallRule<'p>, problems: &mut Vec<Problem>) -> Option<Rule<'p>> {
-    let mut base = String::new();
-    // Writing to a String cannot fail.
-    let _ = write!(base, "/linux/seccomp/syscalls/{i}");
+    let base = format!("/linux/seccomp/syscalls/{i}");
     if rule.names.is_empty() {
         problems.push(Problem::new(format!("{base}/names"), "seccomp-name", "at least one system call is required"));
     }
@@ -183,7 +192,8 @@ fn check_arg(base: &str, a: usize, arg: &SyscallArg<'_>, problems: &mut Vec<Prob
         "SCMP_CMP_GT" => (Operator::Gt, arg.value),
         "SCMP_CMP_MASKED_EQ" => (Operator::MaskedEq(arg.value), arg.value_two.unwrap_or_default() & arg.value),
         other => {
-            let message = if other.is_empty() { "an operator is required".into() } else { format!("unknown operator {other}") };
+            let message =
+                if other.is_empty() { "an operator is required".into() } else { format!("unknown operator {other}") };
             problems.push(Problem::new(format!("{base}/args/{a}/op"), "seccomp-op", message));
             return None;
         }

@@ -6,6 +6,7 @@ pub mod features;
 pub mod json;
 pub mod model;
 pub mod read;
+pub mod write;
 mod resources;
 pub mod template;
 #[cfg(feature = "oci-spec")]

@@ -33,8 +33,6 @@ pub fn set_mode_filter(flags: u32, program: &[Instruction]) -> Result<(), Errno>
     let fprog = libc::sock_fprog { len, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
     // SAFETY: `fprog` lives on this stack until the call returns; its `filter` points at the `len` instructions of
     // `program`, borrowed for the call and laid out as sock_filter. The kernel copies them and writes to neither.
-    let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog)
-    };
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) };
     Errno::result(result).map(drop)
 }
