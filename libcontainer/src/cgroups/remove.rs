@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
+use nix::sys::signal::Signal;
 use nix::sys::stat::lstat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -21,6 +22,19 @@ const BUSY_WAIT: Duration = Duration::from_secs(10);
 const DYING_WAIT: Duration = Duration::from_millis(300);
 
 impl Stored {
+    /// Kills what is left in the cgroup and removes it. A cgroup that is empty already, as after most containers, costs
+    /// no more than its rmdir: the list of processes is asked for only when the kernel calls it busy.
+    ///
+    /// # Errors
+    /// As [`Stored::kill_all`] and [`Stored::remove`].
+    pub fn destroy(&self) -> Result<()> {
+        if !self.listed().is_some_and(StoredPlace::remove_empty) {
+            self.kill_all(Signal::SIGKILL)?;
+            self.wait_empty(BUSY_WAIT)?;
+        }
+        self.remove()
+    }
+
     /// Removes the cgroup from every hierarchy, with its sub-cgroups and with the directories above that were made for
     /// it and that nobody else uses. The processes must be dead or dying: EBUSY is retried, for 10 s in all.
     ///
@@ -57,6 +71,17 @@ impl Stored {
 }
 
 impl StoredPlace {
+    /// One try. True when the cgroup was there, was ours, and is gone.
+    fn remove_empty(&self) -> bool {
+        let path = self.directory();
+        let ours = self.inode != 0 && lstat(path.as_str()).is_ok_and(|found| found.st_ino == self.inode);
+        let gone = ours && rmdir(&path).is_ok();
+        if gone {
+            self.remove_made_parents();
+        }
+        gone
+    }
+
     fn remove(&self, backoff: &mut Backoff) -> Result<()> {
         let path = self.directory();
         let found = match lstat(path.as_str()) {
