@@ -196,7 +196,7 @@ impl Launch<'_> {
     fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<std::os::fd::BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
         let around = if self.pid_namespace { vec![(self.init.as_fd(), namespaces::PID)] } else { Vec::new() };
-        let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup };
+        let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup, within: None };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
