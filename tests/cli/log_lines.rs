@@ -179,3 +179,19 @@ fn the_log_is_not_opened_through_a_link() {
     assert!(ran.stderr.contains("open log"), "{ran:?}");
     assert_eq!(fs::read_to_string(&target).unwrap(), "");
 }
+
+#[test]
+fn a_mistake_in_the_configuration_is_located_for_programs() {
+    let dir = Dir::new();
+    let (root, log) = (dir.file("root"), dir.file("log"));
+    fs::write(dir.file("config.json"), r#"{"ociVersion": "1.3.0", "process": {"args": ["a", 7], "cwd": 1}}"#).unwrap();
+    let bundle = dir.path().to_str().unwrap();
+    let ran = wherry(&["--root", &root, "--log", &log, "--log-format", "json", "create", "--bundle", bundle, "a"]);
+    assert_eq!(ran.code, Some(1));
+    let lines = objects(&log);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["pointer"], "/process/args/1");
+    assert_eq!(lines[0]["code"], "config-type");
+    let message = lines[0]["msg"].as_str().unwrap();
+    assert!(message.starts_with("wherry create failed: ") && message.contains("/process/cwd"), "{message}");
+}
