@@ -108,6 +108,10 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
         paths(&linux.readonly_paths, "/linux/readonlyPaths", &mut readonly, problems);
         paths(&linux.masked_paths, "/linux/maskedPaths", &mut masked, problems);
         out.restrict.extend(readonly.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::ReadonlyPath(Path(path)) }));
+        if !masked.is_empty() {
+            let list = masked.iter().map(|(_, path)| Path(path.clone())).collect();
+            out.restrict.push(Planned::new("/linux/maskedPaths", Step::MaskSource(list)));
+        }
         // After the read-only paths, whose copies would show what was masked before.
         out.restrict.extend(masked.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::MaskedPath(Path(path)) }));
     }
@@ -191,6 +195,8 @@ fn paths(list: &[crate::spec::Str<'_>], pointer: &str, out: &mut Vec<(String, CS
     for (i, text) in list.iter().enumerate() {
         let pointer = format!("{pointer}/{i}");
         match inside(text).filter(|_| text.starts_with('/')) {
+            // A mount over "/" is not seen by those who have their root there, but by whoever joins later.
+            Some(path) if path.as_bytes() == b"." => problems.push(Problem::new(pointer, "path", "must not be the root")),
             Some(path) if out.iter().any(|(_, old)| *old == path) => {}
             Some(path) => out.push((pointer, path)),
             None => problems.push(Problem::new(pointer, "path", "must be an absolute path")),
