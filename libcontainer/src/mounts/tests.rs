@@ -127,7 +127,7 @@ fn every_problem_has_its_pointer() {
 
 #[test]
 fn the_order_is_propagation_root_mounts_devices_pivot_and_restrictions() {
-    let json = r#"{"root": {"readonly": true}, "mounts": [{"destination": "/proc", "type": "proc"}],
+    let json = r#"{"root": {"readonly": true}, "mounts": [{"destination": "/proc", "type": "proc"}], "process": {"cwd": "/w/d/"},
         "linux": {"sysctl": {"net.a.b": "1"}, "readonlyPaths": ["/r", "/r/"], "maskedPaths": ["/m"], "rootfsPropagation": "rshared"}}"#;
     let (plan, problems) = planned(json, &MountFacts { net_ns: true, ..facts() });
     assert_eq!(problems, []);
@@ -146,6 +146,7 @@ fn the_order_is_propagation_root_mounts_devices_pivot_and_restrictions() {
         "symlink /dev/{ptmx,fd,stdin,stdout,stderr,core}",
         "pivot_root to rootfs, umount2 the old root",
         "mount_setattr recursive shared on /",
+        "mkdir /w/d",
         "mount_setattr ro on /",
         "write \"1\" to /proc/sys/net/a/b",
         "read-only path /r",

@@ -59,7 +59,8 @@ pub struct RootfsPlan {
     /// Propagation, root, mounts in the spec's order, devices, links. Then prestart, createRuntime and createContainer
     /// hooks run: they see the finished tree from the host's root.
     pub prepare: Vec<Planned>,
-    /// pivot_root, the root's propagation. The host's tree is gone after it; the console is bound next.
+    /// pivot_root, the root's propagation, the working directory. The host's tree is gone after it; the console is bound
+    /// next.
     pub enter: Vec<Planned>,
     /// Read-only mounts and root, sysctl, read-only and masked paths: whatever would stop the steps before.
     pub restrict: Vec<Planned>,
@@ -96,6 +97,11 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
     // After the mounts, which may provide /dev; before the pivot, because a node may have to be bound from the host.
     out.prepare.extend(devices::plan(nodes, facts, mounts.dev_is_bound, problems));
     enter(&mut out.enter, facts, propagation);
+    // Made while the root is still writable. That a cwd is given and absolute is checked with the process.
+    let cwd = spec.process.as_ref().and_then(|p| p.cwd.as_deref()).filter(|cwd| cwd.starts_with('/'));
+    if let Some(cwd) = cwd.and_then(inside).filter(|cwd| cwd.as_bytes() != b".") {
+        out.enter.push(Planned::new("/process/cwd", Step::Directory(Path(cwd))));
+    }
     // Read-only after everything that makes mount points or nodes in them (the console is the last).
     out.restrict.extend(mounts.readonly);
     if readonly_root {
