@@ -171,22 +171,43 @@ impl std::error::Error for Error {}
 
 /// The errno's text as Go words it: lower case. Engines match these texts case-sensitively.
 pub fn errno_text(errno: i32) -> String {
-    use nix::errno::Errno;
-    let errno = Errno::from_raw(errno);
-    match errno {
-        // nix words these differently from strerror(3), which Go's table follows.
-        Errno::ESRCH => "no such process".into(),
-        Errno::ENOENT => "no such file or directory".into(),
-        Errno::EIO => "input/output error".into(),
-        Errno::E2BIG => "argument list too long".into(),
-        Errno::ENOEXEC => "exec format error".into(),
-        Errno::EBUSY => "device or resource busy".into(),
-        Errno::ELOOP => "too many levels of symbolic links".into(),
-        Errno::EAGAIN => "resource temporarily unavailable".into(),
-        Errno::ENOMEM => "cannot allocate memory".into(),
-        Errno::ENOTSUP => "operation not supported".into(),
-        Errno::UnknownErrno => "unknown error".into(),
-        other => other.desc().to_lowercase(),
+    errno_words(errno).to_string()
+}
+
+/// [`errno_text`] without allocating.
+pub fn errno_words(errno: i32) -> impl fmt::Display {
+    Words(errno)
+}
+
+struct Words(i32);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use nix::errno::Errno;
+        f.write_str(match Errno::from_raw(self.0) {
+            // nix words these differently from strerror(3), which Go's table follows.
+            Errno::ESRCH => "no such process",
+            Errno::ENOENT => "no such file or directory",
+            Errno::EIO => "input/output error",
+            Errno::E2BIG => "argument list too long",
+            Errno::ENOEXEC => "exec format error",
+            Errno::EBADF => "bad file descriptor",
+            Errno::EBUSY => "device or resource busy",
+            Errno::ELOOP => "too many levels of symbolic links",
+            Errno::EAGAIN => "resource temporarily unavailable",
+            Errno::ENOMEM => "cannot allocate memory",
+            Errno::ENOTSUP => "operation not supported",
+            Errno::ENOTTY => "inappropriate ioctl for device",
+            Errno::EXDEV => "invalid cross-device link",
+            Errno::EINTR => "interrupted system call",
+            Errno::UnknownErrno => return write!(f, "errno {}", self.0),
+            other => {
+                for c in other.desc().chars() {
+                    fmt::Write::write_char(f, c.to_ascii_lowercase())?;
+                }
+                return Ok(());
+            }
+        })
     }
 }
 

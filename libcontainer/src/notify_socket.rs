@@ -1,1 +1,254 @@
-//! notify_socket.
+//! systemd's readiness protocol through a socket of our own, because the container does not see the host's.
+//! In: NOTIFY_SOCKET of the caller, the container's state directory. Out: READY=1 and MAINPID= on the host's socket.
+//! create makes `STATE/notify` ([`prepare`]) and mounts it ([`MOUNT_POINT`]); start binds the socket ([`NotifySocket::bind`])
+//! before it opens the gate, and waits ([`NotifySocket::wait`]) after it, without the lock.
+//! sd_notify(3), unix(7).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, recv, send, socket};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::pipe2;
+
+use crate::error::{Error, Result};
+use crate::sys::net;
+
+/// Directory of the socket in the state directory; bind-mounted on [`MOUNT_POINT`].
+pub const DIRECTORY: &str = "notify";
+/// Where the directory is mounted inside, with `ro,nosuid,nodev,noexec`; made when missing.
+pub const MOUNT_POINT: &str = "/run/notify";
+/// What the container's process gets in its environment.
+pub const ENVIRONMENT: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
+/// The socket's name in both directories.
+const NAME: &str = "notify.sock";
+/// How long systemd gets to answer the barrier.
+const BARRIER: Duration = Duration::from_secs(30);
+/// Longest datagram that is looked at.
+const MAX_MESSAGE: usize = 4096;
+
+/// Makes the directory that is mounted into the container. An existing one is none of an error.
+///
+/// # Errors
+/// `ErrorKind::Kernel`: those of mkdir(2).
+pub fn prepare(state_dir: &Path) -> Result<PathBuf> {
+    let path = state_dir.join(DIRECTORY);
+    match nix::unistd::mkdir(&path, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(path),
+        Err(e) => Err(Error::kernel(format!("mkdir {}", path.display()), e)),
+    }
+}
+
+/// What ended the wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// READY= came and was passed on.
+    Ready,
+    /// Init ended first.
+    Exited,
+}
+
+/// The container's side of the protocol.
+#[derive(Debug)]
+pub struct NotifySocket {
+    inside: OwnedFd,
+    /// NOTIFY_SOCKET of the caller: a path, or `@name` for an abstract address.
+    host: PathBuf,
+}
+
+impl NotifySocket {
+    /// Binds `STATE/notify/notify.sock`, writable for every uid of the container. One left from before is replaced.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel`: those of bind(2).
+    pub fn bind(state_dir: &Path, host: &Path) -> Result<NotifySocket> {
+        let path = state_dir.join(DIRECTORY).join(NAME);
+        let failed = |e: Errno| Error::kernel(format!("bind {}", path.display()), e);
+        let inside = datagram_socket().map_err(failed)?;
+        match nix::unistd::unlink(&path) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(e) => return Err(failed(e)),
+        }
+        let (address, _dir) = net::unix_address(&path, false).map_err(failed)?;
+        bind(inside.as_raw_fd(), &address).map_err(failed)?;
+        // bind(2) applies the umask.
+        fchmodat(nix::fcntl::AT_FDCWD, &path, Mode::from_bits_truncate(0o777), FchmodatFlags::FollowSymlink)
+            .map_err(|e| Error::kernel(format!("chmod {}", path.display()), e))?;
+        Ok(NotifySocket { inside, host: host.to_owned() })
+    }
+
+    /// Waits for a datagram with a READY= line, without limit, and tells the host: READY=, MAINPID=`pid`, BARRIER=1.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel`: the host's socket refuses, or the barrier was not answered within 30 s (ETIMEDOUT).
+    pub fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<Outcome> {
+        let mut message = [0u8; MAX_MESSAGE];
+        loop {
+            let mut fds = [PollFd::new(self.inside.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::kernel("poll", e)),
+            }
+            let exited = fds[1].any().unwrap_or(false);
+            // What was sent before the end counts: a program may say READY=1 and exit.
+            loop {
+                match recv(self.inside.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
+                    Ok(n) => {
+                        if let Some(line) = ready_line(&message[..n]) {
+                            self.tell_host(line, pid)?;
+                            return Ok(Outcome::Ready);
+                        }
+                    }
+                    Err(Errno::EINTR) => {}
+                    Err(Errno::EAGAIN) => break,
+                    Err(e) => return Err(Error::kernel("receive from notify.sock", e)),
+                }
+            }
+            if exited {
+                return Ok(Outcome::Exited);
+            }
+        }
+    }
+
+    fn tell_host(&self, ready: &[u8], pid: i32) -> Result<()> {
+        let failed = |e: Errno| Error::kernel(format!("notify {}", self.host.display()), e);
+        let fd = datagram_socket().map_err(failed)?;
+        let (address, _dir): (UnixAddr, _) = net::unix_address(&self.host, true).map_err(failed)?;
+        connect(fd.as_raw_fd(), &address).map_err(failed)?;
+        for text in [[ready, b"\n"].concat(), format!("MAINPID={pid}\n").into_bytes()] {
+            send(fd.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL).map_err(failed)?;
+        }
+        barrier(fd.as_fd()).map_err(failed)
+    }
+}
+
+/// sd_notify_barrier(3): the peer closes its copy of a pipe's writing end once it has handled everything before.
+fn barrier(host: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let (r, w) = pipe2(OFlag::O_CLOEXEC)?;
+    net::send_fd(host, w.as_fd(), b"BARRIER=1")?;
+    drop(w);
+    let deadline = Instant::now() + BARRIER;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(r.as_fd(), PollFlags::empty())];
+        match poll(&mut fds, PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if left.is_zero() => return Err(Errno::ETIMEDOUT),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn datagram_socket() -> std::result::Result<OwnedFd, Errno> {
+    socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+}
+
+/// The first line of a datagram that starts with `READY=`.
+fn ready_line(message: &[u8]) -> Option<&[u8]> {
+    message.split(|b| *b == b'\n').find(|line| line.starts_with(b"READY="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{ControlMessageOwned, recvmsg};
+    use std::io::IoSliceMut;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn the_first_ready_line_is_found_in_a_datagram() {
+        assert_eq!(ready_line(b"STATUS=x\nREADY=1\nMAINPID=3"), Some(b"READY=1".as_slice()));
+        assert_eq!(ready_line(b"STATUS=READY=1"), None);
+    }
+
+    struct Fixture {
+        dir: PathBuf,
+        host: UnixDatagram,
+        socket: NotifySocket,
+    }
+
+    fn fixture(name: &str) -> Fixture {
+        let dir = std::env::temp_dir().join(format!("wherry-notify-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let host = UnixDatagram::bind(dir.join("host")).unwrap();
+        host.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        prepare(&dir).unwrap();
+        prepare(&dir).unwrap();
+        let socket = NotifySocket::bind(&dir, &dir.join("host")).unwrap();
+        Fixture { dir, host, socket }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    fn child(script: &str) -> (std::process::Child, OwnedFd) {
+        let child = std::process::Command::new("sh").arg("-c").arg(script).spawn().unwrap();
+        let fd = crate::sys::wait::pidfd_open(child.id().cast_signed()).unwrap();
+        (child, fd)
+    }
+
+    #[test]
+    fn ready_mainpid_and_barrier_reach_the_host_in_this_order() {
+        let f = fixture("order");
+        let (mut process, pidfd) = child("exec sleep 20");
+        let inside = UnixDatagram::unbound().unwrap();
+        inside.send_to(b"STATUS=starting", f.dir.join("notify/notify.sock")).unwrap();
+        inside.send_to(b"X=1\nREADY=1\nSTATUS=up\n", f.dir.join("notify/notify.sock")).unwrap();
+        let host = f.host.try_clone().unwrap();
+        let manager = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            for _ in 0..2 {
+                let mut buf = [0u8; 128];
+                let n = host.recv(&mut buf).unwrap();
+                got.push(String::from_utf8(buf[..n].to_vec()).unwrap());
+            }
+            let mut buf = [0u8; 128];
+            let mut control = nix::cmsg_space!([i32; 4]);
+            let mut iov = [IoSliceMut::new(&mut buf)];
+            let msg = recvmsg::<()>(host.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+            let bytes = msg.bytes;
+            let fds: Vec<i32> = match msg.cmsgs().unwrap().collect::<Vec<_>>().as_slice() {
+                [ControlMessageOwned::ScmRights(fds)] => fds.clone(),
+                other => panic!("{other:?}"),
+            };
+            got.push(String::from_utf8(buf[..bytes].to_vec()).unwrap());
+            // The barrier holds until this is closed.
+            std::thread::sleep(Duration::from_millis(200));
+            let closed = Instant::now();
+            fds.into_iter().for_each(|fd| nix::unistd::close(fd).unwrap());
+            (got, closed)
+        });
+        assert_eq!(f.socket.wait(4711, pidfd.as_fd()).unwrap(), Outcome::Ready);
+        let returned = Instant::now();
+        let (got, closed) = manager.join().unwrap();
+        assert_eq!(got, ["READY=1\n", "MAINPID=4711\n", "BARRIER=1"]);
+        assert!(returned >= closed);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    #[test]
+    fn the_end_of_init_ends_the_wait() {
+        let f = fixture("exit");
+        let (mut process, pidfd) = child("sleep 0.1");
+        assert_eq!(f.socket.wait(1, pidfd.as_fd()).unwrap(), Outcome::Exited);
+        process.wait().unwrap();
+    }
+
+    #[test]
+    fn the_socket_is_writable_for_everybody_and_can_be_bound_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let f = fixture("mode");
+        NotifySocket::bind(&f.dir, &f.dir.join("host")).unwrap();
+        let mode = std::fs::metadata(f.dir.join("notify/notify.sock")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o777);
+    }
+}

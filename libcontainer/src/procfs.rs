@@ -2,6 +2,8 @@
 //! over. A write by path could be led to another file of procfs (CVE-2019-16884, CVE-2025-52881).
 //! proc(5), openat2(2). Works on the stack only.
 
+pub mod host;
+
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

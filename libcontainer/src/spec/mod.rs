@@ -2,10 +2,13 @@
 //! In: bytes (≤ 4 MiB). Out: [`Document`]. Nothing is decided and no kernel is asked here.
 //! runtime-spec config.md.
 
+pub mod features;
 pub mod json;
 pub mod model;
 pub mod read;
+pub mod write;
 mod resources;
+pub mod template;
 #[cfg(feature = "oci-spec")]
 pub mod exchange;
 

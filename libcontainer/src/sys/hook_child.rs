@@ -1,0 +1,115 @@
+//! Starting a program from a process that may be init's clone: clone(2) and execve(2) without libc's fork, because
+//! fork's handlers and its cached thread id are wrong in a cloned child. The new process makes system calls only.
+
+use std::ffi::{CStr, c_char};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+/// A NULL-terminated array of C strings that borrows them.
+pub struct StringArray<'a> {
+    pointers: Vec<*const c_char>,
+    strings: std::marker::PhantomData<&'a CStr>,
+}
+
+impl<'a> StringArray<'a> {
+    /// The array of `strings`, in order.
+    pub fn new<S: AsRef<CStr>>(strings: &'a [S]) -> Self {
+        let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ref().as_ptr()).collect();
+        pointers.push(ptr::null());
+        StringArray { pointers, strings: std::marker::PhantomData }
+    }
+}
+
+/// What the new process becomes.
+pub struct Program<'a> {
+    /// File to execute; no search.
+    pub path: &'a CStr,
+    /// argv.
+    pub argv: &'a StringArray<'a>,
+    /// envp.
+    pub envp: &'a StringArray<'a>,
+    /// Become 0, 1, 2. Each must be above 2.
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// Working directory; the caller's when `None`.
+    pub cwd: Option<BorrowedFd<'a>>,
+    /// Receives the errno (4 bytes, native order) when the program cannot be executed; must be CLOEXEC, so that EOF means
+    /// that it was.
+    pub failure: BorrowedFd<'a>,
+}
+
+/// Starts `program` with default signal dispositions, an empty mask and no other descriptor, and returns its pid and
+/// pidfd. clone(2) and not clone3: Docker's default seccomp profile, under which startContainer hooks run, denies clone3.
+pub fn spawn(program: &Program<'_>) -> Result<(i32, OwnedFd), Errno> {
+    let mut pidfd: RawFd = -1;
+    let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM the child has a copy of everything and runs on the copy of this stack; `pidfd` is a live int
+    // that the kernel writes in the parent. Zeros for stack, child_tid and tls in either architecture's order.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_long, 0, &raw mut pidfd, 0, 0) };
+    match Errno::result(pid)? {
+        0 => become_program(program),
+        pid => {
+            // SAFETY: the kernel has just made `pidfd` and nobody else knows it.
+            Ok((pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+        }
+    }
+}
+
+/// The child's part: system calls only, never returns.
+fn become_program(program: &Program<'_>) -> ! {
+    let errno = prepare(program).err().unwrap_or_else(|| {
+        // SAFETY: path and both arrays are NUL- and NULL-terminated and borrowed by `program`, which outlives the call.
+        unsafe { libc::syscall(libc::SYS_execve, program.path.as_ptr(), program.argv.pointers.as_ptr(), program.envp.pointers.as_ptr()) };
+        Errno::last()
+    }) as i32;
+    // SAFETY: `errno` is a live int of 4 bytes, only read.
+    unsafe { libc::syscall(libc::SYS_write, program.failure.as_raw_fd(), &raw const errno, size_of::<i32>()) };
+    loop {
+        // SAFETY: no pointer is passed; it does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, 127) };
+    }
+}
+
+fn prepare(program: &Program<'_>) -> Result<(), Errno> {
+    if let Some(cwd) = program.cwd {
+        // SAFETY: no pointer is passed.
+        Errno::result(unsafe { libc::syscall(libc::SYS_fchdir, cwd.as_raw_fd()) })?;
+    }
+    for (to, from) in program.stdio.iter().enumerate() {
+        // SAFETY: no pointer is passed; a descriptor made by dup3 without flags survives execve.
+        Errno::result(unsafe { libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, 0) })?;
+    }
+    reset_signals()?;
+    // All descriptors are CLOEXEC by rule; this covers those of a library's caller. A profile may deny the call (EPERM), but
+    // then init has closed everything before it loaded the profile.
+    // SAFETY: no pointer is passed.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Ok(())
+}
+
+/// SIG_IGN and the mask survive execve(2), so both are reset.
+fn reset_signals() -> Result<(), Errno> {
+    // struct sigaction of the kernel: handler, flags, restorer, mask; all zeros is SIG_DFL.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
+        // SAFETY: `default` is as long as the kernel's struct sigaction (32 bytes), alive and only read; the old one is not asked for.
+        let r = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<u64>(), 8) };
+        Errno::result(r)?;
+    }
+    let none = 0u64;
+    // SAFETY: `none` is a live set of 8 bytes, only read; the old one is not asked for.
+    let r = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8) };
+    Errno::result(r).map(drop)
+}
+
+/// A copy of `fd` above 2 with CLOEXEC (F_DUPFD_CLOEXEC).
+pub fn duplicate_above_stdio(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: no pointer is passed.
+    let copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel has just made `copy` and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
