@@ -67,9 +67,7 @@ impl Bundle {
     /// Makes `directory` with a busybox root filesystem and `args` as the process.
     pub fn create(directory: &Path, kind: Kind, args: &[&str], host: &Host) -> io::Result<Self> {
         let rootfs = directory.join("rootfs");
-        for name in [
-            "bin", "dev", "etc", "proc", "sys", "tmp", "root", "usr", "var", "run",
-        ] {
+        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "usr", "var", "run"] {
             fs::create_dir_all(rootfs.join(name))?;
         }
         fs::copy("/bin/busybox", rootfs.join("bin/busybox"))?;
@@ -83,19 +81,12 @@ impl Bundle {
         }
         let config = config(directory, kind, args, host);
         let template = serde_json::to_string_pretty(&config).map_err(io::Error::other)?;
-        Ok(Self {
-            path: directory.to_owned(),
-            kind,
-            template,
-        })
+        Ok(Self { path: directory.to_owned(), kind, template })
     }
 
     /// Writes config.json with `cgroup` as the container's linux.cgroupsPath.
     pub fn place_in(&self, cgroup: &str) -> io::Result<()> {
-        fs::write(
-            self.path.join("config.json"),
-            self.template.replace(CGROUP_MARK, cgroup),
-        )
+        fs::write(self.path.join("config.json"), self.template.replace(CGROUP_MARK, cgroup))
     }
 }
 
@@ -119,10 +110,7 @@ fn config(directory: &Path, kind: Kind, args: &[&str], host: &Host) -> Value {
     if host.v2_controllers.is_some() {
         namespaces.push("cgroup"); // `runc spec` asks for it on a v2 host
     }
-    let namespaces: Vec<Value> = namespaces
-        .iter()
-        .map(|name| json!({ "type": name }))
-        .collect();
+    let namespaces: Vec<Value> = namespaces.iter().map(|name| json!({ "type": name })).collect();
     let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -187,43 +175,20 @@ fn mount(destination: &str, fstype: &str, source: &str, options: &[&str]) -> Val
 
 fn default_mounts() -> Vec<Value> {
     let hardened = ["nosuid", "noexec", "nodev"];
-    let with =
-        |more: &[&'static str]| -> Vec<&str> { hardened.iter().chain(more).copied().collect() };
+    let with = |more: &[&'static str]| -> Vec<&str> { hardened.iter().chain(more).copied().collect() };
     vec![
         mount("/proc", "proc", "proc", &[]),
-        mount(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"],
-        ),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         mount(
             "/dev/pts",
             "devpts",
             "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-                "gid=5",
-            ],
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &with(&["mode=1777", "size=65536k"]),
-        ),
+        mount("/dev/shm", "tmpfs", "shm", &with(&["mode=1777", "size=65536k"])),
         mount("/dev/mqueue", "mqueue", "mqueue", &hardened),
         mount("/sys", "sysfs", "sysfs", &with(&["ro"])),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &with(&["relatime", "ro"]),
-        ),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &with(&["relatime", "ro"])),
     ]
 }
 
@@ -234,17 +199,8 @@ fn make_docker_like(config: &mut Value, directory: &Path, host: &Host) {
     config["linux"]["seccomp"] = host.seccomp.clone();
     let volumes = (0..VOLUMES).map(|volume| {
         let source = directory.join("vol").join(volume.to_string());
-        let options: &[&str] = if volume % 2 == 1 {
-            &["rbind", "rprivate", "ro"]
-        } else {
-            &["rbind", "rprivate"]
-        };
-        mount(
-            &format!("/run/vol/{volume}"),
-            "bind",
-            &source.to_string_lossy(),
-            options,
-        )
+        let options: &[&str] = if volume % 2 == 1 { &["rbind", "rprivate", "ro"] } else { &["rbind", "rprivate"] };
+        mount(&format!("/run/vol/{volume}"), "bind", &source.to_string_lossy(), options)
     });
     append(&mut config["mounts"], volumes);
     append(
@@ -253,12 +209,8 @@ fn make_docker_like(config: &mut Value, directory: &Path, host: &Host) {
     );
     let resources = &mut config["linux"]["resources"];
     let device = |allow: bool, major: u32, minor: u32| json!({ "allow": allow, "type": "c", "major": major, "minor": minor, "access": "rwm" });
-    let allowed = [(1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1)]
-        .map(|(major, minor)| device(true, major, minor));
-    append(
-        &mut resources["devices"],
-        allowed.into_iter().chain([device(false, 10, 229)]),
-    );
+    let allowed = [(1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1)].map(|(major, minor)| device(true, major, minor));
+    append(&mut resources["devices"], allowed.into_iter().chain([device(false, 10, 229)]));
     // A limit whose controller the view does not have makes every runtime refuse the container.
     let limits = [
         json!({ "limit": 536_870_912 }),

@@ -12,9 +12,7 @@ use crate::scenarios::{Bench, Container};
 use crate::sys;
 
 /// Commands whose peak resident size is read, in an order in which each finds what it needs.
-pub const COMMANDS: [&str; 8] = [
-    "run", "create", "start", "state", "list", "exec", "kill", "delete",
-];
+pub const COMMANDS: [&str; 8] = ["run", "create", "start", "state", "list", "exec", "kill", "delete"];
 /// Repetitions; the largest value counts.
 const REPEAT: usize = 3;
 
@@ -46,10 +44,7 @@ impl Bench {
                     self.rss_of_a_life(index, peak_rss, &mut rss)?;
                 }
             }
-            let syscalls = [
-                self.syscalls(index, Kind::Plain)?,
-                self.syscalls(index, Kind::Docker)?,
-            ];
+            let syscalls = [self.syscalls(index, Kind::Plain)?, self.syscalls(index, Kind::Docker)?];
             all.push(Footprint {
                 rss,
                 binary: fs::metadata(&path)?.len(),
@@ -63,18 +58,10 @@ impl Bench {
     /// The smallest value that the spawner can show: its own size.
     pub fn rss_resolution(&mut self, peak_rss: &Path) -> io::Result<Option<u64>> {
         let text = self.output(&[c(peak_rss)?, c(peak_rss)?])?; // without arguments it ends at once, with status 2
-        Ok(text
-            .split_whitespace()
-            .next()
-            .and_then(|word| word.parse().ok()))
+        Ok(text.split_whitespace().next().and_then(|word| word.parse().ok()))
     }
 
-    fn rss_of_a_life(
-        &mut self,
-        index: usize,
-        peak_rss: &Path,
-        peaks: &mut [Option<u64>],
-    ) -> io::Result<()> {
+    fn rss_of_a_life(&mut self, index: usize, peak_rss: &Path, peaks: &mut [Option<u64>]) -> io::Result<()> {
         let once = self.bundle(Kind::Docker, &["/bin/true"])?;
         let sleep = self.bundle(Kind::Docker, &["/bin/sleep", "1000"])?;
         let (run_id, cgroup) = self.place(&once)?;
@@ -84,10 +71,7 @@ impl Bench {
         if self.runtimes[index].is_floor() {
             return Ok(());
         }
-        self.discard(&Container {
-            id: run_id,
-            runtime: index,
-        })?;
+        self.discard(&Container { id: run_id, runtime: index })?;
         let path = sleep.path.to_string_lossy().into_owned();
         let container = Container { id, runtime: index };
         let id = container.id.as_str();
@@ -101,11 +85,7 @@ impl Bench {
             &["delete", id],
         ];
         for (act, peak) in acts.iter().zip(&mut peaks[1..]) {
-            let init = if act[0] == "kill" {
-                self.init_of(&container)?
-            } else {
-                None
-            };
+            let init = if act[0] == "kill" { self.init_of(&container)? } else { None };
             let argv = self.runtimes[index].command(act)?;
             self.peak(&argv, peak_rss, peak)?;
             if act[0] == "kill" {
@@ -115,20 +95,12 @@ impl Bench {
         self.discard(&container)
     }
 
-    fn peak(
-        &mut self,
-        argv: &[CString],
-        peak_rss: &Path,
-        peak: &mut Option<u64>,
-    ) -> io::Result<()> {
+    fn peak(&mut self, argv: &[CString], peak_rss: &Path, peak: &mut Option<u64>) -> io::Result<()> {
         let mut all = vec![c(peak_rss)?];
         all.extend_from_slice(argv);
         let text = self.output(&all)?;
         let mut words = text.split_whitespace();
-        if let (Some(kib), Some("0")) = (
-            words.next().and_then(|word| word.parse().ok()),
-            words.next(),
-        ) {
+        if let (Some(kib), Some("0")) = (words.next().and_then(|word| word.parse().ok()), words.next()) {
             *peak = Some(peak.map_or(kib, |known| known.max(kib)));
         }
         Ok(())
@@ -139,9 +111,7 @@ impl Bench {
         let bundle = self.bundle(kind, &["/bin/true"])?;
         let (id, cgroup) = self.place(&bundle)?;
         let report = self.work.join("strace");
-        let mut argv: Vec<CString> = [c"/usr/bin/strace", c"-f", c"-c", c"-o"]
-            .map(CString::from)
-            .to_vec();
+        let mut argv: Vec<CString> = [c"/usr/bin/strace", c"-f", c"-c", c"-o"].map(CString::from).to_vec();
         argv.push(c(&report)?);
         argv.extend(self.runtimes[index].run(&bundle, &cgroup, &id)?);
         let traced = self.call(index, "run under strace", &argv)?;
@@ -152,19 +122,14 @@ impl Bench {
 
 /// The number of calls in the last line of `strace -c`: `100.00 0.0123 5 2345 67 total`.
 fn total_calls(report: &str) -> Option<u64> {
-    let line = report
-        .lines()
-        .find(|line| line.trim_end().ends_with(" total"))?;
+    let line = report.lines().find(|line| line.trim_end().ends_with(" total"))?;
     line.split_whitespace().nth(3)?.parse().ok()
 }
 
 /// Libraries by ldd(1); the loader and the vDSO are not counted.
 fn shared_libraries(path: &Path) -> io::Result<usize> {
     let output = Command::new("ldd").arg(path).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter(|line| line.contains("=> /"))
-        .count())
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("=> /")).count())
 }
 
 #[cfg(test)]

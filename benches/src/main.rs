@@ -67,29 +67,18 @@ struct Options {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options {
-        rounds: 25,
-        view: View::V1,
-        json: None,
-        save: None,
-        check: false,
-        scenarios: Vec::new(),
-    };
+    let mut options =
+        Options { rounds: 25, view: View::V1, json: None, save: None, check: false, scenarios: Vec::new() };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} takes a value"));
         match word.as_str() {
             "-n" => {
-                options.rounds = value()?
-                    .parse()
-                    .ok()
-                    .filter(|rounds| *rounds > 0)
-                    .ok_or("-n takes a number above 0")?
+                options.rounds =
+                    value()?.parse().ok().filter(|rounds| *rounds > 0).ok_or("-n takes a number above 0")?
             }
             "--quick" => options.rounds = 5,
-            "--view" => {
-                options.view = View::from_name(&value()?).ok_or("--view takes v1, hybrid or v2")?
-            }
+            "--view" => options.view = View::from_name(&value()?).ok_or("--view takes v1, hybrid or v2")?,
             "--json" => options.json = Some(value()?.into()),
             "--save" => options.save = Some(value()?.into()),
             "--check" => options.check = true,
@@ -107,10 +96,8 @@ fn options() -> Result<Options, String> {
 fn work_directory() -> io::Result<PathBuf> {
     let path = env::temp_dir().join(format!("wherry-bench-{}", std::process::id()));
     fs::create_dir(&path)?;
-    let target =
-        CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    sys::mount(c"tmpfs", &target, c"tmpfs", 0, c"mode=755")
-        .inspect_err(|_| drop(fs::remove_dir(&path)))?;
+    let target = CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    sys::mount(c"tmpfs", &target, c"tmpfs", 0, c"mode=755").inspect_err(|_| drop(fs::remove_dir(&path)))?;
     Ok(path)
 }
 
@@ -134,8 +121,7 @@ fn say(report: &mut String, part: &str) -> io::Result<()> {
 /// Runs the scenarios. `true`: every goal that could be judged is met.
 fn measure(options: &Options, work: &Path) -> io::Result<bool> {
     let (runtimes, mut notes) = runtimes::all(work);
-    let peak_rss = env::var_os("PEAK_RSS")
-        .map_or_else(|| PathBuf::from("target/bench/peak_rss"), PathBuf::from);
+    let peak_rss = env::var_os("PEAK_RSS").map_or_else(|| PathBuf::from("target/bench/peak_rss"), PathBuf::from);
     let mut bench = Bench::new(runtimes, options.rounds, options.view, work)?;
     notes.extend(bench.missing_limits());
     notes.extend(bench.leave_out_unable()?);
@@ -144,11 +130,7 @@ fn measure(options: &Options, work: &Path) -> io::Result<bool> {
     say(&mut text, &report::head(&bench, options.view))?;
     say(&mut text, &report::titles())?;
     for scenario in options.scenarios.iter().filter(|name| *name != "footprint") {
-        let kind = if scenario.ends_with("docker") {
-            Kind::Docker
-        } else {
-            Kind::Plain
-        };
+        let kind = if scenario.ends_with("docker") { Kind::Docker } else { Kind::Plain };
         let new = match scenario.split('-').next() {
             Some("run") => bench.run(kind, false)?,
             Some("spaced") => bench.run(kind, true)?,
@@ -163,10 +145,7 @@ fn measure(options: &Options, work: &Path) -> io::Result<bool> {
     if options.scenarios.iter().any(|name| name == "footprint") && !sys::stop_requested() {
         let resolution = bench.rss_resolution(&peak_rss)?;
         footprints = bench.footprints(&peak_rss)?;
-        say(
-            &mut text,
-            &report::footprints(&footprints, &bench.runtimes, resolution, &mut verdicts),
-        )?;
+        say(&mut text, &report::footprints(&footprints, &bench.runtimes, resolution, &mut verdicts))?;
     }
     say(&mut text, &report::tail(&bench, &verdicts, &notes))?;
     if sys::stop_requested() {

@@ -10,10 +10,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 const PROFILE: &str = "/usr/share/containers/seccomp.json";
-const HEADERS: [&str; 2] = [
-    "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
-    "/usr/include/asm/unistd_64.h",
-];
+const HEADERS: [&str; 2] = ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"];
 const GO_ARCHES: [&str; 3] = ["amd64", "x86", "x32"];
 const OCI_ARCHES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
 
@@ -86,15 +83,12 @@ const DENIED: &[&str] = &[
 /// `linux.seccomp` for a container with `capabilities`, and a word on where it comes from.
 pub fn seccomp(capabilities: &[&str]) -> Result<(Value, String), String> {
     if let Ok(text) = fs::read_to_string(PROFILE) {
-        let profile: Value =
-            serde_json::from_str(&text).map_err(|error| format!("{PROFILE}: {error}"))?;
+        let profile: Value = serde_json::from_str(&text).map_err(|error| format!("{PROFILE}: {error}"))?;
         let seccomp = resolve(&profile, capabilities);
         let origin = format!("{PROFILE}, {}", size(&seccomp));
         return Ok((seccomp, origin));
     }
-    let header = HEADERS
-        .iter()
-        .find_map(|path| fs::read_to_string(path).ok());
+    let header = HEADERS.iter().find_map(|path| fs::read_to_string(path).ok());
     let header = header.ok_or(format!("neither {PROFILE} nor <asm/unistd_64.h> is here"))?;
     let seccomp = generate(&header);
     let origin = format!("<asm/unistd_64.h>, {}", size(&seccomp));
@@ -102,43 +96,21 @@ pub fn seccomp(capabilities: &[&str]) -> Result<(Value, String), String> {
 }
 
 fn size(seccomp: &Value) -> String {
-    let rules: Vec<&Value> = seccomp["syscalls"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .collect();
-    let names: usize = rules
-        .iter()
-        .filter_map(|rule| rule["names"].as_array())
-        .map(Vec::len)
-        .sum();
-    let with_arguments = rules
-        .iter()
-        .filter(|rule| rule["args"].as_array().is_some_and(|args| !args.is_empty()))
-        .count();
-    format!(
-        "{names} names, {with_arguments} argument rules, {} arches",
-        OCI_ARCHES.len()
-    )
+    let rules: Vec<&Value> = seccomp["syscalls"].as_array().into_iter().flatten().collect();
+    let names: usize = rules.iter().filter_map(|rule| rule["names"].as_array()).map(Vec::len).sum();
+    let with_arguments =
+        rules.iter().filter(|rule| rule["args"].as_array().is_some_and(|args| !args.is_empty())).count();
+    format!("{names} names, {with_arguments} argument rules, {} arches", OCI_ARCHES.len())
 }
 
 fn strings(value: &Value) -> Vec<&str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// Docker's conditions: `includes` must all hold, none of `excludes` may.
 fn applies(rule: &Value, capabilities: &[&str]) -> bool {
     let (includes, excludes) = (&rule["includes"], &rule["excludes"]);
-    let ours = |value: &Value| {
-        strings(&value["arches"])
-            .iter()
-            .any(|arch| GO_ARCHES.contains(arch))
-    };
+    let ours = |value: &Value| strings(&value["arches"]).iter().any(|arch| GO_ARCHES.contains(arch));
     let granted = |name: &&str| capabilities.contains(name);
     (strings(&includes["arches"]).is_empty() || ours(includes))
         && !ours(excludes)
@@ -148,14 +120,8 @@ fn applies(rule: &Value, capabilities: &[&str]) -> bool {
 
 fn resolve(profile: &Value, capabilities: &[&str]) -> Value {
     let keep = |rule: &Value| {
-        let fields = ["names", "action", "args", "errnoRet"]
-            .iter()
-            .filter(|field| !rule[**field].is_null());
-        Value::Object(
-            fields
-                .map(|field| ((*field).to_owned(), rule[*field].clone()))
-                .collect(),
-        )
+        let fields = ["names", "action", "args", "errnoRet"].iter().filter(|field| !rule[**field].is_null());
+        Value::Object(fields.map(|field| ((*field).to_owned(), rule[*field].clone())).collect())
     };
     let rules: Vec<Value> = profile["syscalls"]
         .as_array()
@@ -164,7 +130,8 @@ fn resolve(profile: &Value, capabilities: &[&str]) -> Value {
         .filter(|rule| applies(rule, capabilities))
         .map(keep)
         .collect();
-    let mut seccomp = json!({ "defaultAction": profile["defaultAction"], "architectures": OCI_ARCHES, "syscalls": rules });
+    let mut seccomp =
+        json!({ "defaultAction": profile["defaultAction"], "architectures": OCI_ARCHES, "syscalls": rules });
     if !profile["defaultErrnoRet"].is_null() {
         seccomp["defaultErrnoRet"] = profile["defaultErrnoRet"].clone();
     }
@@ -172,11 +139,7 @@ fn resolve(profile: &Value, capabilities: &[&str]) -> Value {
 }
 
 fn generate(header: &str) -> Value {
-    let defined = header.lines().filter_map(|line| {
-        line.strip_prefix("#define __NR_")?
-            .split_whitespace()
-            .next()
-    });
+    let defined = header.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_whitespace().next());
     let names: BTreeSet<&str> = defined.filter(|name| !DENIED.contains(name)).collect();
     let mut rules = vec![json!({ "names": names, "action": "SCMP_ACT_ALLOW" })];
     let mut allow = |name: &str, value: u64, two: u64, op: &str| {
@@ -188,8 +151,7 @@ fn generate(header: &str) -> Value {
     }
     allow("clone", 0x7e02_0000, 0, "SCMP_CMP_MASKED_EQ"); // every CLONE_NEW* flag of clone(2)
     allow("socket", 40, 0, "SCMP_CMP_NE"); // AF_VSOCK
-    rules
-        .push(json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS }));
+    rules.push(json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS }));
     json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": libc::EPERM, "architectures": OCI_ARCHES, "syscalls": rules })
 }
 
@@ -207,12 +169,8 @@ mod tests {
             { "names": ["s390_pci_mmio_read"], "action": "SCMP_ACT_ALLOW", "includes": { "arches": ["s390x"] } },
             { "names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": { "arches": ["amd64", "x32"] } } ] });
         let resolved = resolve(&profile, &["CAP_SYS_CHROOT"]);
-        let names: Vec<&Value> = resolved["syscalls"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|rule| &rule["names"][0])
-            .collect();
+        let names: Vec<&Value> =
+            resolved["syscalls"].as_array().unwrap().iter().map(|rule| &rule["names"][0]).collect();
         assert_eq!(names, ["read", "chroot", "arch_prctl"]);
         assert_eq!(resolved["defaultErrnoRet"], 38);
         assert!(resolved["syscalls"][0].get("comment").is_none());
@@ -220,8 +178,7 @@ mod tests {
 
     #[test]
     fn generated_profile_names_no_call_twice_without_arguments() {
-        let profile =
-            generate("#define __NR_read 0\n#define __NR_mount 165\n#define __NR_socket 41\n");
+        let profile = generate("#define __NR_read 0\n#define __NR_mount 165\n#define __NR_socket 41\n");
         assert_eq!(profile["syscalls"][0]["names"], json!(["read"]));
         assert_eq!(profile["syscalls"].as_array().unwrap().len(), 1 + 5 + 2 + 1);
     }

@@ -27,25 +27,13 @@ pub struct Runtime {
 pub const FLOOR: &str = "floor";
 
 fn arguments(words: Vec<String>) -> io::Result<Vec<CString>> {
-    words
-        .into_iter()
-        .map(|word| CString::new(word).map_err(|_| io::ErrorKind::InvalidInput.into()))
-        .collect()
+    words.into_iter().map(|word| CString::new(word).map_err(|_| io::ErrorKind::InvalidInput.into())).collect()
 }
 
 impl Runtime {
     fn new(name: &str, path: PathBuf, work: &Path) -> Self {
-        let version = if name == FLOOR {
-            String::new()
-        } else {
-            version_of(&path)
-        };
-        Self {
-            name: name.to_owned(),
-            path,
-            version,
-            root: work.join("state").join(name),
-        }
+        let version = if name == FLOOR { String::new() } else { version_of(&path) };
+        Self { name: name.to_owned(), path, version, root: work.join("state").join(name) }
     }
 
     /// It is the floor, which has no life cycle.
@@ -82,18 +70,9 @@ impl Runtime {
 
 /// The first line that `--version` prints.
 fn version_of(path: &Path) -> String {
-    let output = Command::new("timeout")
-        .args(["-k", "1", "5"])
-        .arg(path)
-        .arg("--version")
-        .output();
-    let text = output
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
-    text.lines()
-        .next()
-        .unwrap_or("no answer to --version")
-        .to_owned()
+    let output = Command::new("timeout").args(["-k", "1", "5"]).arg(path).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().next().unwrap_or("no answer to --version").to_owned()
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -106,20 +85,14 @@ fn in_path(name: &str) -> Option<PathBuf> {
 
 /// An environment variable with a path, or else `default`.
 fn path_or(variable: &str, default: Option<PathBuf>) -> Option<PathBuf> {
-    env::var_os(variable)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-        .or(default)
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from).or(default)
 }
 
 /// All runtimes, in the order of the columns, and a note for each that is not here.
 pub fn all(work: &Path) -> (Vec<Runtime>, Vec<String>) {
     let wherry = PathBuf::from("target/x86_64-unknown-linux-musl/release/wherry");
     let named = [
-        (
-            FLOOR,
-            path_or("FLOOR", Some(PathBuf::from("target/bench/floor"))),
-        ),
+        (FLOOR, path_or("FLOOR", Some(PathBuf::from("target/bench/floor")))),
         (OURS, path_or("WHERRY", Some(wherry))),
         ("crun", path_or("CRUN", in_path("crun"))),
         ("runc", path_or("RUNC", in_path("runc"))),
@@ -133,10 +106,9 @@ pub fn all(work: &Path) -> (Vec<Runtime>, Vec<String>) {
     for (name, path) in named.into_iter().chain(peers) {
         match path.as_deref().map(Path::canonicalize) {
             Some(Ok(path)) => runtimes.push(Runtime::new(name, path, work)),
-            Some(Err(error)) => notes.push(format!(
-                "{name} is left out: {}: {error}",
-                path.unwrap_or_default().display()
-            )),
+            Some(Err(error)) => {
+                notes.push(format!("{name} is left out: {}: {error}", path.unwrap_or_default().display()))
+            }
             None => notes.push(format!("{name} is left out: not in PATH")),
         }
     }

@@ -39,10 +39,7 @@ pub fn percentile(mut values: Vec<f64>, percent: usize) -> Option<f64> {
 impl Row {
     /// An empty row for so many runtimes.
     pub fn new(name: String, runtimes: usize) -> Self {
-        Self {
-            name,
-            samples: vec![Vec::new(); runtimes],
-        }
+        Self { name, samples: vec![Vec::new(); runtimes] }
     }
 
     /// Samples that count.
@@ -52,45 +49,23 @@ impl Row {
 
     /// Wall times in milliseconds at a percentile.
     pub fn wall(&self, runtime: usize, percent: usize) -> Option<f64> {
-        percentile(
-            self.good(runtime)
-                .iter()
-                .map(|usage| millis(usage.wall))
-                .collect(),
-            percent,
-        )
+        percentile(self.good(runtime).iter().map(|usage| millis(usage.wall)).collect(), percent)
     }
 
     /// Median CPU time in milliseconds.
     pub fn cpu(&self, runtime: usize) -> Option<f64> {
-        percentile(
-            self.good(runtime)
-                .iter()
-                .map(|usage| millis(usage.cpu))
-                .collect(),
-            50,
-        )
+        percentile(self.good(runtime).iter().map(|usage| millis(usage.cpu)).collect(), 50)
     }
 
     /// Medians of the ratios of `one` to `other` over the rounds in which both succeeded.
     pub fn ratio(&self, one: usize, other: usize) -> Option<Pair> {
         let rounds = self.samples[one].iter().zip(&self.samples[other]);
-        let both: Vec<(Usage, Usage)> = rounds
-            .filter_map(|(one, other)| Some(((*one)?, (*other)?)))
-            .collect();
+        let both: Vec<(Usage, Usage)> = rounds.filter_map(|(one, other)| Some(((*one)?, (*other)?))).collect();
         let median = |time: fn(&Usage) -> Duration| {
             let positive = both.iter().filter(|(_, other)| !time(other).is_zero());
-            percentile(
-                positive
-                    .map(|(one, other)| millis(time(one)) / millis(time(other)))
-                    .collect(),
-                50,
-            )
+            percentile(positive.map(|(one, other)| millis(time(one)) / millis(time(other))).collect(), 50)
         };
-        Some(Pair {
-            wall: median(|usage| usage.wall)?,
-            cpu: median(|usage| usage.cpu)?,
-        })
+        Some(Pair { wall: median(|usage| usage.wall)?, cpu: median(|usage| usage.cpu)? })
     }
 }
 
@@ -100,12 +75,7 @@ mod tests {
 
     fn usage(wall: u64, cpu: u64) -> Option<Usage> {
         let (wall, cpu) = (Duration::from_millis(wall), Duration::from_millis(cpu));
-        Some(Usage {
-            wall,
-            cpu,
-            status: 0,
-            timed_out: false,
-        })
+        Some(Usage { wall, cpu, status: 0, timed_out: false })
     }
 
     #[test]
@@ -122,12 +92,6 @@ mod tests {
         // The machine is ten times slower in the second round; the third failed on one side.
         row.samples[0] = vec![usage(1, 1), usage(10, 10), None];
         row.samples[1] = vec![usage(2, 4), usage(20, 40), usage(1, 1)];
-        assert_eq!(
-            row.ratio(0, 1),
-            Some(Pair {
-                wall: 0.5,
-                cpu: 0.25
-            })
-        );
+        assert_eq!(row.ratio(0, 1), Some(Pair { wall: 0.5, cpu: 0.25 }));
     }
 }

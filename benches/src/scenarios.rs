@@ -59,20 +59,10 @@ impl Bench {
             failures: Vec::new(),
             seccomp_origin,
             work: work.to_owned(),
-            null: OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open("/dev/null")?,
-            stderr: OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .open(work.join("stderr"))?,
+            null: OpenOptions::new().read(true).write(true).open("/dev/null")?,
+            stderr: OpenOptions::new().read(true).append(true).create(true).open(work.join("stderr"))?,
             parent,
-            host: Host {
-                v2_controllers,
-                seccomp,
-            },
+            host: Host { v2_controllers, seccomp },
             next: 0,
             strikes,
         })
@@ -80,26 +70,15 @@ impl Bench {
 
     /// What the docker bundle lacks because the cgroup view lacks it.
     pub fn missing_limits(&self) -> Option<String> {
-        let missing: Vec<&str> = LIMITED
-            .into_iter()
-            .filter(|name| !self.host.limits(name))
-            .collect();
-        let text = format!(
-            "the docker bundle sets no limit of {}: not in cgroup.controllers",
-            missing.join(", ")
-        );
+        let missing: Vec<&str> = LIMITED.into_iter().filter(|name| !self.host.limits(name)).collect();
+        let text = format!("the docker bundle sets no limit of {}: not in cgroup.controllers", missing.join(", "));
         (!missing.is_empty()).then_some(text)
     }
 
     /// A bundle of this kind with these arguments; made once per scenario.
     pub fn bundle(&mut self, kind: Kind, args: &[&str]) -> io::Result<Bundle> {
         self.next += 1;
-        Bundle::create(
-            &self.work.join(format!("bundle-{}", self.next)),
-            kind,
-            args,
-            &self.host,
-        )
+        Bundle::create(&self.work.join(format!("bundle-{}", self.next)), kind, args, &self.host)
     }
 
     /// A new id and cgroup path; config.json says so. Not part of any timed section.
@@ -114,15 +93,7 @@ impl Bench {
     /// Runs one command of runtime `index` with its output on /dev/null. None: it failed, and why is in `failures`.
     pub fn call(&mut self, index: usize, act: &str, argv: &[CString]) -> io::Result<Option<Usage>> {
         self.stderr.set_len(0)?;
-        let usage = sys::spawn(
-            argv,
-            &Streams {
-                stdin: &self.null,
-                stdout: &self.null,
-                stderr: &self.stderr,
-            },
-            LIMIT,
-        )?;
+        let usage = sys::spawn(argv, &Streams { stdin: &self.null, stdout: &self.null, stderr: &self.stderr }, LIMIT)?;
         if usage.status == 0 && !usage.timed_out {
             return Ok(Some(usage));
         }
@@ -130,17 +101,10 @@ impl Bench {
         let what = format!("{} {act}", self.runtimes[index].name);
         let text = fs::read(self.work.join("stderr"))?;
         let text = String::from_utf8_lossy(&text);
-        let reason = if usage.timed_out {
-            "ran past its time limit"
-        } else {
-            text.lines().last().unwrap_or("said nothing")
-        };
+        let reason =
+            if usage.timed_out { "ran past its time limit" } else { text.lines().last().unwrap_or("said nothing") };
         let line = format!("{what}: status {}: {reason}", usage.status);
-        if !self
-            .failures
-            .iter()
-            .any(|known| known.starts_with(&format!("{what}: ")))
-        {
+        if !self.failures.iter().any(|known| known.starts_with(&format!("{what}: "))) {
             self.failures.push(line);
         }
         Ok(None)
@@ -150,15 +114,7 @@ impl Bench {
     pub fn output(&mut self, argv: &[CString]) -> io::Result<String> {
         let path = self.work.join("stdout");
         let stdout = File::create(&path)?;
-        sys::spawn(
-            argv,
-            &Streams {
-                stdin: &self.null,
-                stdout: &stdout,
-                stderr: &self.null,
-            },
-            LIMIT,
-        )?;
+        sys::spawn(argv, &Streams { stdin: &self.null, stdout: &stdout, stderr: &self.null }, LIMIT)?;
         fs::read_to_string(path)
     }
 
@@ -177,11 +133,7 @@ impl Bench {
             }
             self.discard(&Container { id, runtime: index })?;
             if self.runtimes[index].name != OURS {
-                unable.extend(
-                    self.failures
-                        .pop()
-                        .map(|reason| format!("left out: {reason}")),
-                );
+                unable.extend(self.failures.pop().map(|reason| format!("left out: {reason}")));
                 self.runtimes.remove(index);
                 self.strikes.remove(index);
             }
@@ -191,10 +143,7 @@ impl Bench {
 
     /// Calls `act` for every runtime in every round; an interrupt ends it early. A runtime that has failed three times
     /// sits out the rest: it may need the whole time limit to fail again.
-    fn each_round(
-        &mut self,
-        mut act: impl FnMut(&mut Self, usize, bool) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn each_round(&mut self, mut act: impl FnMut(&mut Self, usize, bool) -> io::Result<()>) -> io::Result<()> {
         let count = self.runtimes.len();
         self.strikes.fill(0);
         for round in 0..=self.rounds {
@@ -239,10 +188,7 @@ impl Bench {
         let bundle = self.bundle(kind, &["/bin/sleep", "1000"])?;
         let acts = ["create", "start", "state", "kill", "delete"];
         let count = self.runtimes.len();
-        let mut rows: Vec<Row> = acts
-            .iter()
-            .map(|act| Row::new(format!("{act} {}", kind.name()), count))
-            .collect();
+        let mut rows: Vec<Row> = acts.iter().map(|act| Row::new(format!("{act} {}", kind.name()), count)).collect();
         self.each_round(|bench, index, timed| {
             if bench.runtimes[index].is_floor() {
                 return Ok(());
@@ -261,33 +207,19 @@ impl Bench {
     }
 
     /// The five acts on one container; after the first failure the others are None.
-    fn one_life(
-        &mut self,
-        container: &Container,
-        bundle: &Bundle,
-        kind: Kind,
-    ) -> io::Result<[Option<Usage>; 5]> {
+    fn one_life(&mut self, container: &Container, bundle: &Bundle, kind: Kind) -> io::Result<[Option<Usage>; 5]> {
         let mut usages = [None; 5];
         let path = bundle.path.to_string_lossy().into_owned();
         let id = container.id.as_str();
-        let acts: [&[&str]; 5] = [
-            &["create", "-b", &path, id],
-            &["start", id],
-            &["state", id],
-            &["kill", id, "KILL"],
-            &["delete", id],
-        ];
+        let acts: [&[&str]; 5] =
+            [&["create", "-b", &path, id], &["start", id], &["state", id], &["kill", id, "KILL"], &["delete", id]];
         let mut init = None;
         for (act, usage) in acts.iter().zip(&mut usages) {
             if act[0] == "kill" {
                 init = self.init_of(container)?;
             }
             let argv = self.runtimes[container.runtime].command(act)?;
-            *usage = self.call(
-                container.runtime,
-                &format!("{} {}", act[0], kind.name()),
-                &argv,
-            )?;
+            *usage = self.call(container.runtime, &format!("{} {}", act[0], kind.name()), &argv)?;
             if usage.is_none() {
                 self.discard(container)?;
                 break;
@@ -304,10 +236,7 @@ impl Bench {
         let argv = self.runtimes[container.runtime].command(&["state", &container.id])?;
         let text = self.output(&argv)?;
         let state: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let pid = state["pid"]
-            .as_i64()
-            .and_then(|pid| libc::pid_t::try_from(pid).ok())
-            .filter(|pid| *pid > 0);
+        let pid = state["pid"].as_i64().and_then(|pid| libc::pid_t::try_from(pid).ok()).filter(|pid| *pid > 0);
         pid.map(sys::pidfd_open).transpose()
     }
 
@@ -315,8 +244,7 @@ impl Bench {
     pub fn wait_for_init(&mut self, init: Option<&OwnedFd>) -> io::Result<()> {
         let ended = init.map_or(Ok(true), |init| sys::wait_for_end(init.as_fd(), LIMIT))?;
         if !ended {
-            self.failures
-                .push("a container outlived kill KILL".to_owned());
+            self.failures.push("a container outlived kill KILL".to_owned());
         }
         sys::reap_orphans();
         Ok(())
@@ -328,11 +256,7 @@ impl Bench {
         let mut row = Row::new(format!("exec {}", kind.name()), self.runtimes.len());
         let mut containers = Vec::new();
         for index in 0..self.runtimes.len() {
-            let started = if self.runtimes[index].is_floor() {
-                None
-            } else {
-                self.started(index, &bundle)?
-            };
+            let started = if self.runtimes[index].is_floor() { None } else { self.started(index, &bundle)? };
             containers.push(started);
         }
         let result = self.each_round(|bench, index, timed| {
@@ -360,15 +284,9 @@ impl Bench {
         let (id, _) = self.place(bundle)?;
         let container = Container { id, runtime };
         let path = bundle.path.to_string_lossy().into_owned();
-        for act in [
-            vec!["create", "-b", &path, &container.id],
-            vec!["start", &container.id],
-        ] {
+        for act in [vec!["create", "-b", &path, &container.id], vec!["start", &container.id]] {
             let argv = self.runtimes[runtime].command(&act)?;
-            if self
-                .call(runtime, &format!("{} for exec", act[0]), &argv)?
-                .is_none()
-            {
+            if self.call(runtime, &format!("{} for exec", act[0]), &argv)?.is_none() {
                 self.discard(&container)?;
                 return Ok(None);
             }
@@ -381,15 +299,7 @@ impl Bench {
         let runtime = &self.runtimes[container.runtime];
         if !runtime.is_floor() {
             let argv = runtime.command(&["delete", "--force", &container.id])?;
-            sys::spawn(
-                &argv,
-                &Streams {
-                    stdin: &self.null,
-                    stdout: &self.null,
-                    stderr: &self.null,
-                },
-                LIMIT,
-            )?;
+            sys::spawn(&argv, &Streams { stdin: &self.null, stdout: &self.null, stderr: &self.null }, LIMIT)?;
         }
         sys::reap_orphans();
         Ok(())

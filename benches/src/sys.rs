@@ -46,20 +46,12 @@ pub fn catch_signals() {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// posix_spawn(3) reports its error as the return value and leaves errno alone.
 fn check_spawn(result: libc::c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(result))
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
 /// Becomes the reaper of orphans: a container whose runtime is gone is a child of ours, not of the machine's init,
@@ -77,30 +69,12 @@ pub fn private_mount_namespace() -> io::Result<()> {
 }
 
 /// mount(2). An empty `fstype` or `data` is passed as NULL.
-pub fn mount(
-    source: &CStr,
-    target: &CStr,
-    fstype: &CStr,
-    flags: libc::c_ulong,
-    data: &CStr,
-) -> io::Result<()> {
+pub fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: libc::c_ulong, data: &CStr) -> io::Result<()> {
     let or_null = |text: &CStr| {
-        if text.is_empty() {
-            ptr::null()
-        } else {
-            text.as_ptr()
-        }
+        if text.is_empty() { ptr::null() } else { text.as_ptr() }
     };
     // SAFETY: the four strings are NUL-terminated borrows that outlive the call; the kernel only reads them.
-    check(unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            or_null(fstype),
-            flags,
-            or_null(data).cast(),
-        )
-    })
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), or_null(fstype), flags, or_null(data).cast()) })
 }
 
 /// umount2(2) with MNT_DETACH: `target` and all that is mounted below it leave this namespace.
@@ -126,11 +100,7 @@ pub fn wait_for_end(pidfd: BorrowedFd, limit: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut poll = libc::pollfd {
-            fd: pidfd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let millis = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
         // SAFETY: `poll` is one pollfd on this stack frame and the count says one.
         match unsafe { libc::poll(&raw mut poll, 1, millis) } {
@@ -150,13 +120,7 @@ pub fn wait_for_end(pidfd: BorrowedFd, limit: Duration) -> io::Result<bool> {
 pub fn kill(pidfd: BorrowedFd) {
     // SAFETY: the siginfo pointer is NULL, which asks for the default.
     unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            libc::SIGKILL,
-            ptr::null::<libc::siginfo_t>(),
-            0,
-        );
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, ptr::null::<libc::siginfo_t>(), 0);
     }
 }
 
@@ -192,11 +156,7 @@ impl FileActions {
             check_spawn(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
             let mut this = Self(actions.assume_init());
             for (to, from) in [(0, streams.stdin), (1, streams.stdout), (2, streams.stderr)] {
-                check_spawn(libc::posix_spawn_file_actions_adddup2(
-                    &raw mut this.0,
-                    from.as_raw_fd(),
-                    to,
-                ))?;
+                check_spawn(libc::posix_spawn_file_actions_adddup2(&raw mut this.0, from.as_raw_fd(), to))?;
             }
             Ok(this)
         }
@@ -242,15 +202,10 @@ pub fn spawn(argv: &[CString], streams: &Streams, limit: Duration) -> io::Result
     let actions = FileActions::new(streams)?;
     let attributes = SpawnAttributes::own_group()?;
     let path = argv.first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut pointers: Vec<*mut libc::c_char> =
-        argv.iter().map(|arg| arg.as_ptr().cast_mut()).collect();
+    let mut pointers: Vec<*mut libc::c_char> = argv.iter().map(|arg| arg.as_ptr().cast_mut()).collect();
     pointers.push(ptr::null_mut());
-    let environment = [
-        c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-            .as_ptr()
-            .cast_mut(),
-        ptr::null_mut(),
-    ];
+    let environment =
+        [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".as_ptr().cast_mut(), ptr::null_mut()];
     let mut pid: libc::pid_t = 0;
     let start = Instant::now();
     // SAFETY: `argv`, `environment`, `actions` and `attributes` outlive the call, both arrays end in NULL, every string
@@ -287,17 +242,8 @@ pub fn spawn(argv: &[CString], streams: &Streams, limit: Duration) -> io::Result
     let wall = start.elapsed();
     // SAFETY: zeroed is a valid rusage, and wait4 has filled it in.
     let usage = unsafe { usage.assume_init() };
-    let status = if libc::WIFEXITED(status) {
-        libc::WEXITSTATUS(status)
-    } else {
-        128 + libc::WTERMSIG(status)
-    };
-    Ok(Usage {
-        wall,
-        cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
-        status,
-        timed_out,
-    })
+    let status = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+    Ok(Usage { wall, cpu: duration(usage.ru_utime) + duration(usage.ru_stime), status, timed_out })
 }
 
 fn duration(time: libc::timeval) -> Duration {

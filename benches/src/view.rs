@@ -60,14 +60,8 @@ fn c(text: &str) -> io::Result<CString> {
 }
 
 fn mount(source: &str, target: &str, fstype: &str, data: &str) -> io::Result<()> {
-    sys::mount(
-        &c(source)?,
-        &c(target)?,
-        &c(fstype)?,
-        libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
-        &c(data)?,
-    )
-    .map_err(|error| io::Error::new(error.kind(), format!("mount {fstype} on {target}: {error}")))
+    sys::mount(&c(source)?, &c(target)?, &c(fstype)?, libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC, &c(data)?)
+        .map_err(|error| io::Error::new(error.kind(), format!("mount {fstype} on {target}: {error}")))
 }
 
 /// Mounts `view` in the current mount namespace, which is private already.
@@ -82,16 +76,11 @@ pub fn enter(view: View) -> io::Result<()> {
         return mount("cgroup2", ROOT, "cgroup2", "");
     }
     if hierarchies.is_empty() {
-        return Err(io::Error::other(
-            "this host has no cgroup v1 hierarchy: use --view v2",
-        ));
+        return Err(io::Error::other("this host has no cgroup v1 hierarchy: use --view v2"));
     }
     mount("tmpfs", ROOT, "tmpfs", "mode=755")?;
     for controllers in hierarchies {
-        let directory = format!(
-            "{ROOT}/{}",
-            controllers.strip_prefix("name=").unwrap_or(&controllers)
-        );
+        let directory = format!("{ROOT}/{}", controllers.strip_prefix("name=").unwrap_or(&controllers));
         fs::create_dir(&directory)?;
         mount("cgroup", &directory, "cgroup", &controllers)?;
     }
@@ -122,12 +111,8 @@ impl Parent {
         let roots = if view == View::V2 {
             vec![PathBuf::from(ROOT)]
         } else {
-            let entries = fs::read_dir(ROOT)?
-                .filter_map(Result::ok)
-                .map(|entry| entry.path());
-            entries
-                .filter(|path| !path.is_symlink() && path.join("cgroup.procs").exists())
-                .collect()
+            let entries = fs::read_dir(ROOT)?.filter_map(Result::ok).map(|entry| entry.path());
+            entries.filter(|path| !path.is_symlink() && path.join("cgroup.procs").exists()).collect()
         };
         for root in roots {
             let directory = root.join(&parent.name[1..]);
@@ -154,13 +139,7 @@ fn delegate(root: &Path, directory: &Path) -> io::Result<(Vec<String>, Vec<Strin
     let before = fs::read_to_string(root.join("cgroup.subtree_control"))?;
     let (mut working, mut added) = (Vec::new(), Vec::new());
     for controller in available.split_whitespace() {
-        let enable = |level: &Path| {
-            fs::write(
-                level.join("cgroup.subtree_control"),
-                format!("+{controller}"),
-            )
-            .is_ok()
-        };
+        let enable = |level: &Path| fs::write(level.join("cgroup.subtree_control"), format!("+{controller}")).is_ok();
         let known = before.split_whitespace().any(|name| name == controller);
         if !known && enable(root) {
             added.push(controller.to_owned());
@@ -181,10 +160,7 @@ impl Drop for Parent {
         }
         for controller in &self.added {
             // Best effort: another v2 user may have come to rely on it.
-            let _ = fs::write(
-                format!("{ROOT}/cgroup.subtree_control"),
-                format!("-{controller}"),
-            );
+            let _ = fs::write(format!("{ROOT}/cgroup.subtree_control"), format!("-{controller}"));
         }
     }
 }
@@ -196,10 +172,7 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
             remove_tree(&entry.path())?;
         }
     }
-    for pid in fs::read_to_string(directory.join("cgroup.procs"))?
-        .lines()
-        .filter_map(|line| line.parse().ok())
-    {
+    for pid in fs::read_to_string(directory.join("cgroup.procs"))?.lines().filter_map(|line| line.parse().ok()) {
         if let Ok(pidfd) = sys::pidfd_open(pid) {
             sys::kill(std::os::fd::AsFd::as_fd(&pidfd));
         }

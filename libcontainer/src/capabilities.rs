@@ -52,7 +52,8 @@ pub fn plan(asked: Option<&Capabilities<'_>>, available: u64) -> CapabilityPlan 
     let permitted = set(&asked.permitted, "permitted");
     let inheritable = set(&asked.inheritable, "inheritable");
     let effective = within(set(&asked.effective, "effective"), permitted, "effective", "permitted");
-    let ambient = within(set(&asked.ambient, "ambient"), permitted & inheritable, "ambient", "permitted and inheritable");
+    let ambient =
+        within(set(&asked.ambient, "ambient"), permitted & inheritable, "ambient", "permitted and inheritable");
     CapabilityPlan { bounding, sets: CapSets { effective, permitted, inheritable }, ambient }
 }
 

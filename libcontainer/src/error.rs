@@ -96,7 +96,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure without errno.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Error { kind, code, message: message.into(), errno: 0, pointer: String::new(), hint: None, problems: Vec::new() }
+        Error {
+            kind,
+            code,
+            message: message.into(),
+            errno: 0,
+            pointer: String::new(),
+            hint: None,
+            problems: Vec::new(),
+        }
     }
 
     /// A kernel call that failed: `what` names step and object, e.g. `open /sys/fs/cgroup/pids/a/tasks`.
@@ -220,7 +228,10 @@ mod tests {
     #[test]
     fn a_kernel_error_names_object_errno_pointer_and_hint() {
         let e = Error::kernel("mount tmpfs on /x", Errno::EPERM).at("/mounts/3").hint("add a user namespace");
-        assert_eq!(e.to_string(), "mount tmpfs on /x: operation not permitted (config /mounts/3) (add a user namespace)");
+        assert_eq!(
+            e.to_string(),
+            "mount tmpfs on /x: operation not permitted (config /mounts/3) (add a user namespace)"
+        );
     }
 
     #[test]

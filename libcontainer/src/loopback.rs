@@ -20,9 +20,7 @@ mod tests {
     fn lo_of_a_new_namespace_is_up_afterwards() {
         // unshare(2) of the network namespace is the calling thread's alone.
         let up = std::thread::spawn(|| {
-            if let Err(e) = unshare(CloneFlags::CLONE_NEWNET) {
-                return Err(e);
-            }
+            unshare(CloneFlags::CLONE_NEWNET)?;
             let before = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|s| s.send_to(b"x", "127.0.0.1:9"));
             super::up()?;
             let after = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|s| s.send_to(b"x", "127.0.0.1:9"));

@@ -140,7 +140,11 @@ pub fn plan(linux: &Linux<'_>, problems: &mut Vec<Problem>) -> NamespacePlan {
     for (i, entry) in linux.namespaces.iter().enumerate() {
         let pointer = format!("/linux/namespaces/{i}");
         let Some(kind) = KINDS.iter().find(|k| k.word == entry.kind) else {
-            problems.push(Problem::new(pointer + "/type", "namespace", format!("unknown namespace type {:?}", entry.kind)));
+            problems.push(Problem::new(
+                pointer + "/type",
+                "namespace",
+                format!("unknown namespace type {:?}", entry.kind),
+            ));
             continue;
         };
         if out.has(kind.flag) {
@@ -238,10 +242,15 @@ fn open_one(join: &Join) -> Result<OwnedFd> {
     let fd = open(join.path.as_c_str(), flags, Mode::empty()).map_err(fail)?;
     match ns::namespace_type(fd.as_fd()) {
         Ok(flag) if flag == join.flag => Ok(fd),
-        Ok(_) => Err(Error::kernel(format!("join {word} namespace {path}: it is of another type"), nix::errno::Errno::EINVAL)
-            .at(&*join.pointer)),
-        Err(_) => Err(Error::kernel(format!("join {word} namespace {path}: not a namespace file"), nix::errno::Errno::EINVAL)
-            .at(&*join.pointer)),
+        Ok(_) => Err(Error::kernel(
+            format!("join {word} namespace {path}: it is of another type"),
+            nix::errno::Errno::EINVAL,
+        )
+        .at(&*join.pointer)),
+        Err(_) => {
+            Err(Error::kernel(format!("join {word} namespace {path}: not a namespace file"), nix::errno::Errno::EINVAL)
+                .at(&*join.pointer))
+        }
     }
 }
 
@@ -251,8 +260,7 @@ mod tests {
     use crate::spec::Namespace;
 
     fn linux(kinds: &[(&'static str, Option<&'static str>)]) -> Linux<'static> {
-        let namespaces =
-            kinds.iter().map(|(k, p)| Namespace { kind: (*k).into(), path: p.map(Into::into) }).collect();
+        let namespaces = kinds.iter().map(|(k, p)| Namespace { kind: (*k).into(), path: p.map(Into::into) }).collect();
         Linux { namespaces, ..Default::default() }
     }
 

@@ -31,8 +31,14 @@ fn path(key: &str, facts: &MountFacts<'_>) -> Result<String, String> {
         if has { Ok(()) } else { Err(format!("needs a {namespace} namespace of the container's own")) }
     };
     match path.as_str() {
-        "kernel/msgmax" | "kernel/msgmnb" | "kernel/msgmni" | "kernel/sem" | "kernel/shmall" | "kernel/shmmax"
-        | "kernel/shmmni" | "kernel/shm_rmid_forced" => needs(facts.ipc_ns, "ipc")?,
+        "kernel/msgmax"
+        | "kernel/msgmnb"
+        | "kernel/msgmni"
+        | "kernel/sem"
+        | "kernel/shmall"
+        | "kernel/shmmax"
+        | "kernel/shmmni"
+        | "kernel/shm_rmid_forced" => needs(facts.ipc_ns, "ipc")?,
         "kernel/domainname" => needs(facts.uts_ns, "uts")?,
         "kernel/hostname" => return Err("is set by the member hostname".into()),
         p if p.starts_with("fs/mqueue/") => needs(facts.ipc_ns, "ipc")?,
@@ -50,7 +56,13 @@ fn spelled_out(key: &str) -> Option<String> {
     let path: String = if key.as_bytes()[first] == b'/' {
         key.to_owned()
     } else {
-        key.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect()
+        key.chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect()
     };
     let sound = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
     path.split('/').all(sound).then_some(path)
@@ -131,14 +143,22 @@ mod tests {
 
     #[test]
     fn no_key_leads_out_of_its_directory() {
-        for key in ["", "net", "net..x", "net/../kernel/core_pattern", ".net.x", "net.ipv4.", "net.//.kernel", "net/./x"] {
+        for key in
+            ["", "net", "net..x", "net/../kernel/core_pattern", ".net.x", "net.ipv4.", "net.//.kernel", "net/./x"]
+        {
             assert_eq!(spelled_out(key), None, "{key}");
         }
     }
 
     #[test]
     fn a_key_needs_the_namespace_that_it_belongs_to() {
-        for key in ["kernel.shmmax", "fs.mqueue.msg_max", "net.core.somaxconn", "kernel.domainname", "user.max_user_namespaces"] {
+        for key in [
+            "kernel.shmmax",
+            "fs.mqueue.msg_max",
+            "net.core.somaxconn",
+            "kernel.domainname",
+            "user.max_user_namespaces",
+        ] {
             assert!(path(key, &facts(true)).is_ok(), "{key}");
             assert!(path(key, &facts(false)).is_err(), "{key}");
         }

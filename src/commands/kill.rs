@@ -3,8 +3,8 @@
 use anyhow::{Result, anyhow};
 
 use crate::cli::parse::Call;
-use libcontainer::lifecycle;
 use crate::signals;
+use libcontainer::lifecycle;
 
 /// SIGTERM, which buildah asks for by saying nothing.
 const DEFAULT: i32 = 15;

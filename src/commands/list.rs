@@ -9,8 +9,8 @@ use libcontainer::lifecycle::StateView;
 
 use super::state;
 use crate::cli::parse::Call;
-use libcontainer::lifecycle;
 use crate::{environment, logging, output};
+use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
     let format = call.flags.text("format")?.unwrap_or_else(|| "table".to_owned());

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, anyhow, bail};
 
 use crate::cli::parse::Call;
-use libcontainer::lifecycle;
 use crate::{environment, failure, logging, output};
+use libcontainer::lifecycle;
 
 /// Where to look for ps when the caller gives no PATH (podman does not).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -120,8 +120,12 @@ fn push_decimal<const N: usize>(buffer: &mut Buffer<N>, number: u32) -> Result<(
 }
 
 // runtime-spec runtime-linux.md "Dev symbolic links".
-const LINKS: &[(&CStr, &CStr)] =
-    &[(c"fd", c"/proc/self/fd"), (c"stdin", c"/proc/self/fd/0"), (c"stdout", c"/proc/self/fd/1"), (c"stderr", c"/proc/self/fd/2")];
+const LINKS: &[(&CStr, &CStr)] = &[
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+];
 
 impl Links {
     /// Makes the links; what is there stays, except ptmx.

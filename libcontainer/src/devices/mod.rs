@@ -9,8 +9,8 @@ use std::fmt;
 
 use crate::error::Problem;
 use crate::mounts::step::Dest;
-use crate::rootfs::plan::{MountFacts, Planned, inside};
 use crate::rootfs::Step;
+use crate::rootfs::plan::{MountFacts, Planned, inside};
 use crate::spec::Device;
 
 /// What kind of node.
@@ -67,7 +67,10 @@ const DEFAULT: &[(&str, u32, u32)] = &[
 
 /// Plans the nodes and links. Nothing is made in a /dev that is a bind mount: that is the host's.
 pub(crate) fn plan(
-    devices: &[Device<'_>], facts: &MountFacts<'_>, dev_is_bound: bool, problems: &mut Vec<Problem>,
+    devices: &[Device<'_>],
+    facts: &MountFacts<'_>,
+    dev_is_bound: bool,
+    problems: &mut Vec<Problem>,
 ) -> Vec<Planned> {
     let mut out: Vec<Planned> = Vec::new();
     let configured: Vec<(String, Node)> = devices

@@ -48,7 +48,11 @@ impl HookSet {
             let Some(list) = stored.get(kind.as_str()) else { continue };
             let hooks: Option<Vec<Hook>> = list.as_array().and_then(|l| l.iter().map(read_one).collect());
             set.by_kind[kind as usize] = hooks.ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "state-file", format!("stored {} hooks are not readable", kind.as_str()))
+                Error::new(
+                    ErrorKind::Internal,
+                    "state-file",
+                    format!("stored {} hooks are not readable", kind.as_str()),
+                )
             })?;
         }
         Ok(set)
@@ -81,7 +85,11 @@ fn plan_one(hook: &spec::Hook<'_>, pointer: &str, problems: &mut Vec<Problem>) -
     };
     let timeout = match hook.timeout {
         Some(seconds) if seconds < 1 => {
-            problems.push(Problem::new(format!("{pointer}/timeout"), "hook-timeout", "hook timeout is not above 0 seconds"));
+            problems.push(Problem::new(
+                format!("{pointer}/timeout"),
+                "hook-timeout",
+                "hook timeout is not above 0 seconds",
+            ));
             None
         }
         seconds => seconds.map(|s| Duration::from_secs(s.unsigned_abs())),

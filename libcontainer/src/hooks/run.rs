@@ -30,7 +30,13 @@ pub enum EnvDefault<'a> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_all(kind: HookKind, hooks: &[Hook], state: &[u8], env: EnvDefault<'_>, cwd: Option<BorrowedFd<'_>>) -> Result<()> {
+pub fn run_all(
+    kind: HookKind,
+    hooks: &[Hook],
+    state: &[u8],
+    env: EnvDefault<'_>,
+    cwd: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     hooks.iter().enumerate().try_for_each(|(i, hook)| run(kind, i, hook, state, env, cwd))
 }
 
@@ -40,7 +46,14 @@ pub fn run_all(kind: HookKind, hooks: &[Hook], state: &[u8], env: EnvDefault<'_>
 /// # Errors
 /// `ErrorKind::Hook`: it could not be executed, failed, was killed, or ran past its timeout. The text has kind, number and
 /// the last output; never a value of its environment.
-pub fn run(kind: HookKind, index: usize, hook: &Hook, state: &[u8], env: EnvDefault<'_>, cwd: Option<BorrowedFd<'_>>) -> Result<()> {
+pub fn run(
+    kind: HookKind,
+    index: usize,
+    hook: &Hook,
+    state: &[u8],
+    env: EnvDefault<'_>,
+    cwd: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     // A hook that closes its stdin must not end us: SIGPIPE is blocked for the time being, and taken if it came.
     let mask = set_mask(SignalSet::ALL).map_err(|e| setup_error(kind, index, "block signals", e))?;
     let end = Running::start(hook, env, cwd).and_then(|mut r| {

@@ -61,7 +61,9 @@ impl Container {
 
     /// Init as recorded.
     pub fn init(&self) -> Identity {
-        self.state.as_ref().map_or(Identity::default(), |s| Identity { pid: s.init_process_pid, start: s.init_process_start })
+        self.state
+            .as_ref()
+            .map_or(Identity::default(), |s| Identity { pid: s.init_process_pid, start: s.init_process_start })
     }
 
     /// The condition now.
@@ -137,7 +139,11 @@ impl Container {
     /// The cgroup: from the private file, else from the intent.
     pub fn cgroup(&self) -> Result<Option<Stored>> {
         let (private, _) = self.private()?;
-        let value = if private.cgroup.is_null() { self.intent.as_ref().map(|i| i.cgroup.clone()) } else { Some(private.cgroup) };
+        let value = if private.cgroup.is_null() {
+            self.intent.as_ref().map(|i| i.cgroup.clone())
+        } else {
+            Some(private.cgroup)
+        };
         value.filter(|v| !v.is_null()).map(|v| Stored::from_json(&v)).transpose()
     }
 

@@ -14,13 +14,11 @@ use super::request::{Context, Create, RunOptions};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet};
-use crate::namespaces::{self, KINDS};
+use crate::namespaces::{self, IdMaps, KINDS};
 use crate::notify_socket::{self, NotifySocket};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{
-    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps,
-};
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rfc3339;
@@ -30,9 +28,9 @@ use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
+use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host, Process};
 use crate::terminal::signals::Signals;
-use crate::terminal::console_socket;
 
 /// Makes a container whose init waits for `start`.
 ///
@@ -109,8 +107,15 @@ impl<'p> Creation<'p> {
     fn begin(ctx: &Context, request: &Create, prepared: &'p mut Prepared) -> Result<Creation<'p>> {
         let dir = StateDir::create(&ctx.root, &request.id)?;
         let stored = prepared.plan.cgroup.as_ref().map(crate::cgroups::CgroupPlan::stored);
-        let creation =
-            Creation { prepared, dir, cgroup: None, stored, spawned: None, notify: None, notify_host: request.notify_socket.clone() };
+        let creation = Creation {
+            prepared,
+            dir,
+            cgroup: None,
+            stored,
+            spawned: None,
+            notify: None,
+            notify_host: request.notify_socket.clone(),
+        };
         match creation.write_intent(ctx) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
@@ -178,8 +183,12 @@ impl<'p> Creation<'p> {
             raise_own_limits(&plan.process.rlimits);
         }
         let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
+        let mut rootfs = Rootfs::new(&plan.rootfs);
+        if let Some(maps) = &plan.namespaces.id_maps {
+            open_hidden_sources(&mut rootfs, &mut plan.steps, maps)?;
+        }
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
-        let (rootfs, seccomp) = (Rootfs::new(&plan.rootfs), plan.seccomp.as_ref());
+        let seccomp = plan.seccomp.as_ref();
         let (hook_state, joined) = (&prepared.hook_state, &prepared.joined);
         let console_socket = prepared.console_socket.take();
         let preserve = i32::try_from(request.listen_fds + request.preserve_fds).unwrap_or(0);
@@ -307,7 +316,6 @@ impl<'p> Creation<'p> {
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
             config_path: self.prepared.config_path.clone(),
-            ..Private::default()
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
         self.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
@@ -365,6 +373,23 @@ impl<'p> Creation<'p> {
         run_poststop(&self.prepared.plan.hooks, &self.prepared.hook_state);
         Ok(())
     }
+}
+
+/// Bind sources that the container's root could not reach by path are opened by us.
+fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMaps) -> Result<()> {
+    let mut pointers = Vec::new();
+    let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
+        Act::Rootfs(step) => {
+            pointers.push(s.pointer.clone());
+            Some(step)
+        }
+        _ => None,
+    });
+    let opened = rootfs.open_sources(acts, maps.root_uid, maps.root_gid);
+    opened.map_err(|(i, e)| {
+        Error::kernel(format!("open a bind source: {}", e.what), e.errno)
+            .at(pointers.get(i).cloned().unwrap_or_default())
+    })
 }
 
 fn no_child() -> Error {

@@ -58,7 +58,8 @@ fn lock_by_force(ctx: &Context, id: &str) -> Result<Container> {
     let deadline = Instant::now() + DEATH;
     let mut pause = Duration::from_micros(100);
     while !dir.try_lock()? {
-        let holder = dir.read(super::container::INTENT)?.and_then(|b| serde_json::from_slice::<crate::state::Intent>(&b).ok());
+        let holder =
+            dir.read(super::container::INTENT)?.and_then(|b| serde_json::from_slice::<crate::state::Intent>(&b).ok());
         if let Some(intent) = holder
             && let Ok(pidfd) = pidfd_open(intent.runtime.pid)
             && host::is_alive(intent.runtime).unwrap_or(false)

@@ -56,7 +56,8 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
-    let mut launch = Launch { container: &container, plan, filter, init, pid_namespace: differing & namespaces::PID != 0, console };
+    let mut launch =
+        Launch { container: &container, plan, filter, init, pid_namespace: differing & namespaces::PID != 0, console };
     let spawned = launch.spawn(request)?;
     let settled = launch.settle(request, &spawned, &signals, pidfd_socket);
     let master = match settled {
@@ -85,7 +86,9 @@ fn check_status(container: &Container, request: &Exec) -> Result<Status> {
     let text = match status {
         Status::Stopped => "cannot exec in a stopped container",
         Status::Creating => "cannot exec in a container that is still being created",
-        Status::Paused if !request.ignore_paused => "cannot exec in a paused container (use --ignore-paused to override)",
+        Status::Paused if !request.ignore_paused => {
+            "cannot exec in a paused container (use --ignore-paused to override)"
+        }
         _ => return Ok(status),
     };
     Err(Error::state(text))
@@ -193,7 +196,12 @@ impl Launch<'_> {
         cgroup.map_or(Ok(None), |c| c.unified_of(proc.root(), self.container.init().pid))
     }
 
-    fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<std::os::fd::BorrowedFd<'_>>) -> Result<Spawned> {
+    fn clone(
+        &mut self,
+        request: &Exec,
+        attach: &Attach,
+        into_cgroup: Option<std::os::fd::BorrowedFd<'_>>,
+    ) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
         let around = if self.pid_namespace { vec![(self.init.as_fd(), namespaces::PID)] } else { Vec::new() };
         let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup, within: None };
@@ -201,7 +209,8 @@ impl Launch<'_> {
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
         let preserve = i32::try_from(request.preserve_fds).unwrap_or(0);
-        let (hooks, hook_state, rootfs) = (HookSet::default(), HookState::default(), Rootfs::new(&RootfsPlan::default()));
+        let (hooks, hook_state, rootfs) =
+            (HookSet::default(), HookState::default(), Rootfs::new(&RootfsPlan::default()));
         spawn(&clone, move |channel| {
             let child = Child {
                 steps,
@@ -224,7 +233,13 @@ impl Launch<'_> {
     }
 
     /// The conversation, and what makes the process known.
-    fn settle(&self, request: &Exec, spawned: &Spawned, signals: &Signals, pidfd_socket: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+    fn settle(
+        &self,
+        request: &Exec,
+        spawned: &Spawned,
+        signals: &Signals,
+        pidfd_socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
         if let Some(score) = self.plan.process.oom_score_adj {
             write_oom_score(spawned.pid, score)?;
         }

@@ -20,8 +20,7 @@ pub use events::{events, stats};
 pub use exec::exec;
 pub use kill::kill;
 pub use pause::{pause, resume};
+pub use request::*;
 pub use start::start;
 pub use update::update;
 pub use view::{list, processes, state};
-pub use request::*;
-

@@ -106,12 +106,19 @@ fn bundle_path(bundle: &Path) -> Result<String> {
 pub(crate) fn read_document(path: &Path, limit: usize) -> Result<Vec<u8>> {
     use std::io::Read;
     let fail = |e| Error::kernel(format!("open {}", path.display()), e);
-    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty()).map_err(fail)?;
+    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
+        .map_err(fail)?;
     let stat = fstat(&fd).map_err(fail)?;
     match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
         SFlag::S_IFREG => {}
         SFlag::S_IFDIR => return Err(fail(Errno::EISDIR)),
-        _ => return Err(Error::new(ErrorKind::Config, "config-file", format!("{} is not a regular file", path.display()))),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "config-file",
+                format!("{} is not a regular file", path.display()),
+            ));
+        }
     }
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     if size > limit {
@@ -132,7 +139,9 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
         Ok(_) => Ok(()),
         Err(Errno::ELOOP) => {
             let text = format!("rootfs {path}: the path has a symbolic link in it");
-            Err(Error::new(ErrorKind::Config, "rootfs-symlink", text).at("/root/path").hint("give the directory itself"))
+            Err(Error::new(ErrorKind::Config, "rootfs-symlink", text)
+                .at("/root/path")
+                .hint("give the directory itself"))
         }
         Err(e) => Err(Error::kernel(format!("open rootfs {path}"), e).code("rootfs").at("/root/path")),
     }
@@ -144,7 +153,8 @@ pub(crate) fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
     let first = 3 + i32::try_from(listen).unwrap_or(0);
     for fd in 3..3_i32.saturating_add(count) {
         if !is_open(fd) {
-            let text = format!("unable to stat preserved-fd {} (of {preserve}): descriptor {fd} is not open", fd - first);
+            let text =
+                format!("unable to stat preserved-fd {} (of {preserve}): descriptor {fd} is not open", fd - first);
             return Err(Error::kernel(text, Errno::EBADF).code("preserved-fd"));
         }
     }

@@ -76,7 +76,9 @@ fn poststart(ctx: &Context, container: &Container) -> Result<()> {
     }
     let document = hook_state(container).document("running", container.init().pid);
     let env = hooks::environment_from(caller_environment());
-    let Err(e) = hooks::run_all(HookKind::Poststart, hooks, &document, EnvDefault::Copy(&env), None) else { return Ok(()) };
+    let Err(e) = hooks::run_all(HookKind::Poststart, hooks, &document, EnvDefault::Copy(&env), None) else {
+        return Ok(());
+    };
     // runtime-spec runtime.md, "Lifecycle" 10: stop the container and go on with its deletion.
     let container = Container::open_locked(ctx, container.dir.id())?;
     if let Some(pidfd) = container.pidfd()? {

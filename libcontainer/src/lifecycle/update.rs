@@ -19,9 +19,14 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
         Status::Stopped | Status::Creating => return Err(Error::state("container not running")),
         _ => {}
     }
-    for (asked, flag) in [(&request.l3_cache_schema, "--l3-cache-schema"), (&request.mem_bw_schema, "--mem-bw-schema")] {
+    for (asked, flag) in [(&request.l3_cache_schema, "--l3-cache-schema"), (&request.mem_bw_schema, "--mem-bw-schema")]
+    {
         if asked.is_some() {
-            return Err(Error::config(vec![Problem::new("/linux/intelRdt", "unsupported", format!("{flag}: not supported yet"))]));
+            return Err(Error::config(vec![Problem::new(
+                "/linux/intelRdt",
+                "unsupported",
+                format!("{flag}: not supported yet"),
+            )]));
         }
     }
     let new = match &request.resources {
@@ -31,7 +36,8 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
     let (mut private, filter) = container.private()?;
     let stored = cgroup(&container)?;
     let old_text = serde_json::to_vec(&private.resources).unwrap_or_default();
-    let old = if private.resources.is_null() { Resources::default() } else { spec::resources(&old_text, PRIVATE)?.value };
+    let old =
+        if private.resources.is_null() { Resources::default() } else { spec::resources(&old_text, PRIVATE)?.value };
     let facts = HostFacts::lazy(ctx.rootless);
     let mut problems = Vec::new();
     let plan = UpdatePlan::build(&stored, facts.layout()?, &old, &new, &mut problems);

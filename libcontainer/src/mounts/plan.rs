@@ -28,8 +28,26 @@ const ALLOWED_BELOW_PROC: &[&str] = &[
 /// Filesystems whose superblock belongs to the kernel or to a namespace: `ro` is for the mount alone, or every other
 /// mount of the same superblock would become read-only too.
 const NOT_ON_A_DEVICE: &[&str] = &[
-    "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fusectl",
-    "hugetlbfs", "mqueue", "proc", "pstore", "ramfs", "securityfs", "selinuxfs", "sysfs", "tmpfs", "tracefs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "proc",
+    "pstore",
+    "ramfs",
+    "securityfs",
+    "selinuxfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
 ];
 
 /// fsconfig(2) copies at most 256 bytes of a key or value, with its NUL.
@@ -96,7 +114,13 @@ pub(crate) fn plan(mounts: &[Mount<'_>], facts: &MountFacts<'_>, problems: &mut 
     out
 }
 
-fn one(m: &Mount<'_>, facts: &MountFacts<'_>, pointer: &str, out: &mut Mounts, problems: &mut Vec<Problem>) -> Option<Step> {
+fn one(
+    m: &Mount<'_>,
+    facts: &MountFacts<'_>,
+    pointer: &str,
+    out: &mut Mounts,
+    problems: &mut Vec<Problem>,
+) -> Option<Step> {
     for (name, mappings) in [("uidMappings", &m.uid_mappings), ("gidMappings", &m.gid_mappings)] {
         if !mappings.is_empty() {
             problems.push(Problem::unsupported(format!("{pointer}/{name}")));
@@ -113,7 +137,8 @@ fn one(m: &Mount<'_>, facts: &MountFacts<'_>, pointer: &str, out: &mut Mounts, p
         problems.push(Problem::new(format!("{pointer}/destination"), "mount-proc", message));
     }
     let params = params(&options, pointer, problems);
-    let flags = Flags { attr: options.attr, rec_attr: options.rec_attr, propagation: options.propagation.clone(), params };
+    let flags =
+        Flags { attr: options.attr, rec_attr: options.rec_attr, propagation: options.propagation.clone(), params };
     let source = m.source.as_deref().unwrap_or("");
     if options.remount {
         return Some(remount(dest, &options, flags, bind.is_some()));
@@ -122,7 +147,11 @@ fn one(m: &Mount<'_>, facts: &MountFacts<'_>, pointer: &str, out: &mut Mounts, p
         return bind_mount(dest, source, recursive, flags, facts, pointer, out, problems);
     }
     if kind.is_empty() {
-        problems.push(Problem::new(format!("{pointer}/type"), "mount-type", "is required unless the mount is a bind mount"));
+        problems.push(Problem::new(
+            format!("{pointer}/type"),
+            "mount-type",
+            "is required unless the mount is a bind mount",
+        ));
         return None;
     }
     if kind == "cgroup" {
@@ -165,7 +194,11 @@ fn params(options: &Options<'_>, pointer: &str, problems: &mut Vec<Problem>) -> 
         for piece in split_data(word) {
             match param(piece) {
                 Some(param) => out.push(param),
-                None => problems.push(Problem::new(pointer.clone(), "mount-option", "longer than 255 bytes, or has a NUL in it")),
+                None => problems.push(Problem::new(
+                    pointer.clone(),
+                    "mount-option",
+                    "longer than 255 bytes, or has a NUL in it",
+                )),
             }
         }
     }
@@ -222,8 +255,14 @@ fn remount(dest: CString, options: &Options<'_>, mut flags: Flags, bind: bool) -
 
 #[allow(clippy::too_many_arguments, reason = "one call, all of them the mount's own")]
 fn bind_mount(
-    dest: CString, source: &str, recursive: bool, mut flags: Flags, facts: &MountFacts<'_>, pointer: &str,
-    out: &mut Mounts, problems: &mut Vec<Problem>,
+    dest: CString,
+    source: &str,
+    recursive: bool,
+    mut flags: Flags,
+    facts: &MountFacts<'_>,
+    pointer: &str,
+    out: &mut Mounts,
+    problems: &mut Vec<Problem>,
 ) -> Option<Step> {
     let absolute = if source.starts_with('/') { source.to_owned() } else { format!("{}/{source}", facts.bundle) };
     let Some(path) = c_string(&absolute).filter(|_| !source.is_empty()) else {
@@ -254,8 +293,15 @@ fn defer_readonly(flags: &mut Flags, dest: &CString, pointer: &str, out: &mut Mo
 
 #[allow(clippy::too_many_arguments, reason = "one call, all of them the mount's own")]
 fn fs_mount(
-    dest: CString, kind: &str, source: &str, options: &Options<'_>, mut flags: Flags, facts: &MountFacts<'_>,
-    pointer: &str, out: &mut Mounts, problems: &mut Vec<Problem>,
+    dest: CString,
+    kind: &str,
+    source: &str,
+    options: &Options<'_>,
+    mut flags: Flags,
+    facts: &MountFacts<'_>,
+    pointer: &str,
+    out: &mut Mounts,
+    problems: &mut Vec<Problem>,
 ) -> Option<Step> {
     // A new mount has nothing below it: recursive attributes are attributes.
     flags.attr.set = (flags.attr.set & !flags.rec_attr.clear) | flags.rec_attr.set;
@@ -264,7 +310,11 @@ fn fs_mount(
     if !source.is_empty() {
         match param(&format!("source={source}")) {
             Some(param) => params.push(param),
-            None => problems.push(Problem::new(format!("{pointer}/source"), "mount-source", "longer than 255 bytes, or has a NUL in it")),
+            None => problems.push(Problem::new(
+                format!("{pointer}/source"),
+                "mount-source",
+                "longer than 255 bytes, or has a NUL in it",
+            )),
         }
     }
     let Some(fstype) = c_string(kind) else {
@@ -314,5 +364,13 @@ fn instead(kind: &str, dest: &CString, flags: &Flags, facts: &MountFacts<'_>) ->
         calls.push(SetAttr::bits(flags.attr.set, 0, true));
     }
     // Recursive: what is mounted below was locked by the user namespace and may not be uncovered.
-    Some(Bind { dest: dest.clone(), source: source.into(), recursive: true, calls, procfs: kind == "proc", keep: None, opened: None })
+    Some(Bind {
+        dest: dest.clone(),
+        source: source.into(),
+        recursive: true,
+        calls,
+        procfs: kind == "proc",
+        keep: None,
+        opened: None,
+    })
 }

@@ -41,8 +41,7 @@ fn paths_are_cleaned_and_cannot_climb() {
 
 #[test]
 fn a_recursive_bind_sets_ro_on_the_top_and_propagation_on_all() {
-    let (plan, problems) =
-        mounts(r#"{"destination": "/v", "source": "/s", "options": ["rbind", "rprivate", "ro"]}"#);
+    let (plan, problems) = mounts(r#"{"destination": "/v", "source": "/s", "options": ["rbind", "rprivate", "ro"]}"#);
     assert_eq!(problems, []);
     let text = step_at(&plan, "/mounts/0").to_string();
     assert_eq!(text, "bind recursively /s on /v, mount_setattr ro, mount_setattr recursive private");
@@ -67,8 +66,15 @@ fn data_of_filesystems_is_split_at_commas_outside_quotes() {
         r#"{"destination": "/v", "type": "tmpfs", "source": "t", "options": ["mode=755,size=1m", "context=\"a:b:c0,c1\"", "noswap"]}"#,
     );
     let Step::Fs(fs) = step_at(&plan, "/mounts/0") else { panic!("not a filesystem") };
-    let params: Vec<_> = fs.params.iter().map(|p| (p.key.to_str().unwrap(), p.value.as_deref().map(|v| v.to_str().unwrap()))).collect();
-    let want = [("source", Some("t")), ("mode", Some("755")), ("size", Some("1m")), ("context", Some("a:b:c0,c1")), ("noswap", None)];
+    let params: Vec<_> =
+        fs.params.iter().map(|p| (p.key.to_str().unwrap(), p.value.as_deref().map(|v| v.to_str().unwrap()))).collect();
+    let want = [
+        ("source", Some("t")),
+        ("mode", Some("755")),
+        ("size", Some("1m")),
+        ("context", Some("a:b:c0,c1")),
+        ("noswap", None),
+    ];
     assert_eq!(params, want);
     assert!(!fs.copy_mode);
 }
@@ -118,11 +124,21 @@ fn every_problem_has_its_pointer() {
         &facts(),
     );
     let at: Vec<_> = problems.iter().map(|p| p.pointer.as_str()).collect();
-    assert_eq!(at, [
-        "/linux/mountLabel", "/linux/rootfsPropagation", "/mounts/0/destination", "/mounts/1/type", "/mounts/2/source",
-        "/mounts/3/options/1", "/mounts/4/options/0", "/mounts/5", "/linux/maskedPaths/0",
-        "/linux/maskedPaths/1",
-    ]);
+    assert_eq!(
+        at,
+        [
+            "/linux/mountLabel",
+            "/linux/rootfsPropagation",
+            "/mounts/0/destination",
+            "/mounts/1/type",
+            "/mounts/2/source",
+            "/mounts/3/options/1",
+            "/mounts/4/options/0",
+            "/mounts/5",
+            "/linux/maskedPaths/0",
+            "/linux/maskedPaths/1",
+        ]
+    );
 }
 
 #[test]

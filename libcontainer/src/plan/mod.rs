@@ -14,11 +14,11 @@ use crate::host::HostFacts;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
+use crate::notify_socket;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::{Act, INIT_ORDER, Stage, Step, in_order};
 use crate::rootfs::{self, MountFacts, RootfsPlan};
 use crate::seccomp::{self, Filter};
-use crate::notify_socket;
 use crate::spec::write::ToJson;
 use crate::spec::{Linux, Mount, Process, Root, Spec};
 use crate::state::file::{Config, MountEntry, NamespaceEntry};
@@ -111,7 +111,12 @@ impl Plan {
         let steps = init_steps(&namespaces, &process, &hooks, &mut rootfs, names, seccomp.is_some(), inputs);
         Ok(Plan {
             oci_version: spec.oci_version.as_deref().unwrap_or_default().to_owned(),
-            annotations: spec.annotations.0.iter().map(|(k, v)| (k.clone().into_owned(), v.clone().into_owned())).collect(),
+            annotations: spec
+                .annotations
+                .0
+                .iter()
+                .map(|(k, v)| (k.clone().into_owned(), v.clone().into_owned()))
+                .collect(),
             config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
             resources: linux.resources.to_json(),
             rootfs_path,
@@ -191,7 +196,8 @@ fn plan_cgroup(
     match inputs.cgroup_driver {
         CgroupDriver::Disabled => return Ok(None),
         CgroupDriver::Systemd => {
-            let problem = Problem::new("/linux/cgroupsPath", "unsupported", "the systemd cgroup driver is not supported yet");
+            let problem =
+                Problem::new("/linux/cgroupsPath", "unsupported", "the systemd cgroup driver is not supported yet");
             problems.push(problem.hint("use the cgroupfs driver"));
             return Ok(None);
         }
@@ -350,10 +356,6 @@ fn init_steps(
             }
         }
         Stage::Pivot => out.extend(rootfs.enter.drain(..).map(rootfs_step)),
-        Stage::WorkingDirectory => {
-            let cwd = process.cwd.to_str().ok().and_then(rootfs::plan::inside);
-            out.extend(cwd.map(|c| step(Act::Rootfs(rootfs::Step::Directory(rootfs::step::Path(c))), "/process/cwd")));
-        }
         Stage::Protect => out.extend(rootfs.restrict.drain(..).map(rootfs_step)),
         Stage::Gate if inputs.gate => out.push(step(Act::Gate, "")),
         Stage::StartContainerHooks => {

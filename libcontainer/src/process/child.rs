@@ -122,9 +122,12 @@ impl Child<'_> {
     fn apply(&mut self, act: &Act) -> Result<(), Failure> {
         match act {
             Act::Rootfs(step) => step.apply(&mut self.rootfs).map_err(|e| Failure::call(e.what, e.errno)),
-            Act::Attach | Act::AwaitIdMaps | Act::BecomeRoot | Act::Join { .. } | Act::JoinInit(_) | Act::Unshare(_) => {
-                self.enter(act)
-            }
+            Act::Attach
+            | Act::AwaitIdMaps
+            | Act::BecomeRoot
+            | Act::Join { .. }
+            | Act::JoinInit(_)
+            | Act::Unshare(_) => self.enter(act),
             Act::Keyring(..) | Act::NewSession | Act::LoopbackUp | Act::Hostname(_) | Act::Domainname(_) => name(act),
             Act::MountsDone { wait } => {
                 self.channel.mounts_done()?;
@@ -197,7 +200,11 @@ impl Child<'_> {
         let root = if console { self.rootfs.root().ok().map(|r| r.try_clone_to_owned()) } else { None };
         let root = match root {
             Some(Ok(fd)) => fd,
-            _ => nix::fcntl::open(c"/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?,
+            _ => nix::fcntl::open(
+                c"/",
+                nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+                nix::sys::stat::Mode::empty(),
+            )?,
         };
         let pty = Pty::open_in(root.as_fd()).map_err(fail)?;
         if let Some((rows, columns)) = self.process.console_size {
@@ -210,7 +217,8 @@ impl Child<'_> {
         let mut name = [0_u8; 24];
         let name = pty.name(&mut name);
         match self.console_socket.take() {
-            Some(socket) => console_socket::send(socket, pty.master.as_fd(), name).map_err(|e| Failure::call("send to the console socket", e))?,
+            Some(socket) => console_socket::send(socket, pty.master.as_fd(), name)
+                .map_err(|e| Failure::call("send to the console socket", e))?,
             None => self.channel.console(pty.master.as_fd())?,
         }
         crate::terminal::pty::adopt(pty.slave.as_fd()).map_err(fail)
@@ -297,4 +305,3 @@ fn plant(index: usize) {
 
 #[cfg(not(feature = "plant"))]
 fn plant(_: usize) {}
-

@@ -105,9 +105,8 @@ fn spawn_within(
     let _ = wait_pid(pid, false);
     match message? {
         FromChild::Forked(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
-        FromChild::Failed { errno, detail, .. } => {
-            Err(clone_error(request, Errno::from_raw(errno))).map_err(|e| Error { message: detail, ..e }.at("/linux/namespaces"))
-        }
+        FromChild::Failed { errno, detail, .. } => Err(clone_error(request, Errno::from_raw(errno)))
+            .map_err(|e| Error { message: detail, ..e }.at("/linux/namespaces")),
         other => Err(Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?}"))),
     }
 }
@@ -135,7 +134,9 @@ fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
     let e = Error::kernel("clone3", errno);
     match errno {
         Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if request.into_cgroup.is_some() => e.code("into-cgroup"),
-        Errno::ENOSPC | Errno::EUSERS => e.hint("a limit in /proc/sys/user/max_*_namespaces or a nesting of 32 levels is reached"),
+        Errno::ENOSPC | Errno::EUSERS => {
+            e.hint("a limit in /proc/sys/user/max_*_namespaces or a nesting of 32 levels is reached")
+        }
         Errno::EAGAIN => e.hint("the limit on processes (RLIMIT_NPROC, pids.max, kernel.pid_max) is reached"),
         _ => e,
     }
@@ -148,7 +149,9 @@ fn own_namespaces(request: &CloneRequest<'_>) -> Result<Vec<(OwnedFd, u64)>> {
     flags
         .map(|flag| {
             let kind = namespaces::KINDS.iter().find(|k| k.flag == flag).map_or("", |k| k.proc_name);
-            host::own_namespace(kind).map(|fd| (fd, flag)).map_err(|e| Error::kernel(format!("open /proc/self/ns/{kind}"), e))
+            host::own_namespace(kind)
+                .map(|fd| (fd, flag))
+                .map_err(|e| Error::kernel(format!("open /proc/self/ns/{kind}"), e))
         })
         .collect()
 }
@@ -156,7 +159,8 @@ fn own_namespaces(request: &CloneRequest<'_>) -> Result<Vec<(OwnedFd, u64)>> {
 fn enter(request: &CloneRequest<'_>) -> Result<()> {
     for (fd, flag) in &request.around {
         let word = namespaces::KINDS.iter().find(|k| k.flag == *flag).map_or("", |k| k.word);
-        setns(*fd, *flag).map_err(|e| Error::kernel(format!("join the {word} namespace"), e).at("/linux/namespaces"))?;
+        setns(*fd, *flag)
+            .map_err(|e| Error::kernel(format!("join the {word} namespace"), e).at("/linux/namespaces"))?;
     }
     let Some(offsets) = request.time_offsets else { return Ok(()) };
     // Children only: the caller's own clocks do not move. The first clone freezes the offsets.
@@ -206,10 +210,8 @@ impl Spawned {
     /// `ErrorKind::Interrupted`; or the channel broke.
     pub fn next(&self, signals: &Signals) -> Result<FromChild> {
         loop {
-            let mut fds = [
-                PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            ];
+            let mut fds =
+                [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(Error::kernel("poll", e)),
@@ -242,9 +244,15 @@ impl Spawned {
                     code if code > 128 => format!("killed by signal {}", code - 128),
                     code => format!("exit status {code}"),
                 };
-                Error::new(ErrorKind::Kernel, "child-died", format!("the container's process died during set-up ({how})"))
+                Error::new(
+                    ErrorKind::Kernel,
+                    "child-died",
+                    format!("the container's process died during set-up ({how})"),
+                )
             }
-            other => Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?} from the child")),
+            other => {
+                Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?} from the child"))
+            }
         }
     }
 }
@@ -265,7 +273,9 @@ pub fn check_interrupted(signals: &Signals) -> Result<()> {
 
 /// A failed step in words: what, detail, errno, and where the configuration asked for it.
 fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
-    let Some(step) = step else { return Error::new(ErrorKind::Internal, "protocol", format!("unknown step: {detail}")) };
+    let Some(step) = step else {
+        return Error::new(ErrorKind::Internal, "protocol", format!("unknown step: {detail}"));
+    };
     let whole = matches!(step.act, Act::FindProgram | Act::CreateContainerHook(_) | Act::ChangeDirectory { .. });
     let message = match (whole, detail.is_empty()) {
         (true, _) => detail.to_owned(),

@@ -10,6 +10,7 @@ use crate::rootfs;
 
 /// One act of the child.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one list per container, made once; a box for each mount costs more")]
 pub enum Act {
     /// Write "0" to the v1 `tasks` files that the parent opened.
     Attach,
@@ -125,8 +126,6 @@ pub enum Stage {
     CreateContainerHooks,
     /// pivot_root.
     Pivot,
-    /// Working directory.
-    WorkingDirectory,
     /// Terminal or ownership of stdio.
     Terminal,
     /// Read-only remounts, sysctl, read-only and masked paths.
@@ -155,7 +154,10 @@ pub enum Stage {
 
 /// Order of init's work, with the kernel's reason at each line.
 pub const INIT_ORDER: &[(Stage, &str)] = &[
-    (Stage::Attach, "first of all: what is done before counts against the runtime's cgroup, and the host's ids still open `tasks`"),
+    (
+        Stage::Attach,
+        "first of all: what is done before counts against the runtime's cgroup, and the host's ids still open `tasks`",
+    ),
     (Stage::UserNamespace, "before every other namespace: those made after it belong to it (user_namespaces(7))"),
     (Stage::Join, "before the rest is unshared: a joined user namespace must own what is made below it"),
     (Stage::Unshare, "after the attach: a cgroup namespace takes the cgroup that its maker is in as root"),
@@ -164,10 +166,15 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
     (Stage::Mounts, "in config order: later mounts lie over earlier ones; the host's tree is still there as source"),
     (Stage::MountsDone, "the parent's hooks see the finished mounts and the limits, but the host's root"),
     (Stage::CreateContainerHooks, "their programs are the host's, so before its tree goes"),
-    (Stage::Pivot, "after the last use of a host path"),
-    (Stage::WorkingDirectory, "before the root becomes read-only"),
+    (
+        Stage::Pivot,
+        "after the last use of a host path; the working directory is made here, before the root is read-only",
+    ),
     (Stage::Terminal, "needs the container's devpts, and /dev/console while /dev can be written"),
-    (Stage::Protect, "last of the mounts: nothing may need to write there any more; sysctl before /proc/sys is read-only"),
+    (
+        Stage::Protect,
+        "last of the mounts: nothing may need to write there any more; sysctl before /proc/sys is read-only",
+    ),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE, which goes with the next stages"),
     (Stage::NoNewPrivileges, "before seccomp, which may be loaded without CAP_SYS_ADMIN then"),
     (Stage::Identity, "bounding set first (CAP_SETPCAP), then ids with kept capabilities, then capset, ambient last"),
@@ -175,7 +182,10 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
     (Stage::Ready, "everything that can fail has been tried; the parent's state is on disk before it answers"),
     (Stage::Close, "a path such as /proc/self/fd/N must not lead out when the program is started (CVE-2024-21626)"),
     (Stage::Gate, "init waits here in the state created"),
-    (Stage::Seccomp, "after the gate's read and close_range, which need not be in the profile; before code of the image runs"),
+    (
+        Stage::Seccomp,
+        "after the gate's read and close_range, which need not be in the profile; before code of the image runs",
+    ),
     (Stage::StartContainerHooks, "their programs are the image's: under the filter, without CAP_SYS_ADMIN"),
     (Stage::Execute, "with all signals at their defaults and an empty mask"),
 ];

@@ -87,7 +87,8 @@ pub(crate) fn move_root(root: BorrowedFd<'_>, full: &[CString]) -> Result<(), St
             // Locked in a user namespace: covered in place of unmounted.
             Err(Errno::EINVAL | Errno::EPERM) => {
                 let flags = MsFlags::MS_RDONLY;
-                nix::mount::mount(Some(c"tmpfs"), point.as_c_str(), Some(c"tmpfs"), flags, None::<&CStr>).at("mount tmpfs")?;
+                nix::mount::mount(Some(c"tmpfs"), point.as_c_str(), Some(c"tmpfs"), flags, None::<&CStr>)
+                    .at("mount tmpfs")?;
             }
             Err(errno) => return Err(StepError { errno, what: "umount2" }),
         }

@@ -19,7 +19,10 @@ pub const MAX_FILE: usize = 1 << 20;
 /// # Errors
 /// The lookup's errno; EINVAL when it is no regular file; EFBIG when it is larger than [`MAX_FILE`].
 pub fn read_small_file(
-    root: BorrowedFd<'_>, path: &CStr, buffer: &mut [u8], line: &mut dyn FnMut(&[u8]) -> bool,
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    buffer: &mut [u8],
+    line: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<(), Errno> {
     // O_PATH first: opening a device or a FIFO for reading is an act of its own.
     let seen = fstat(open_in_root(root, path, OFlag::O_PATH)?)?;

@@ -144,9 +144,10 @@ impl Target {
         match self {
             Target::Fd(fd) => match mount::move_mount(tree, fd.as_fd()) {
                 // move_mount(2) has one errno for everything; callers know this case by another.
-                Err(Errno::EINVAL) if is_directory(tree)? != is_directory(fd.as_fd())? => {
-                    Err(StepError { errno: Errno::ENOTDIR, what: "one of source and destination is a directory, the other is not" })
-                }
+                Err(Errno::EINVAL) if is_directory(tree)? != is_directory(fd.as_fd())? => Err(StepError {
+                    errno: Errno::ENOTDIR,
+                    what: "one of source and destination is a directory, the other is not",
+                }),
                 result => result.at("move_mount"),
             },
             Target::Entry(entry) => {
@@ -213,7 +214,10 @@ enum Links {
 
 fn not_procfs(fd: OwnedFd) -> Result<OwnedFd, StepError> {
     if fstatfs(&fd).at("fstatfs")?.filesystem_type() == PROC_SUPER_MAGIC {
-        return Err(StepError { errno: Errno::EPERM, what: "the destination leads into /proc through a symbolic link" });
+        return Err(StepError {
+            errno: Errno::EPERM,
+            what: "the destination leads into /proc through a symbolic link",
+        });
     }
     Ok(fd)
 }

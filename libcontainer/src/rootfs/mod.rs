@@ -10,7 +10,7 @@ pub mod paths;
 pub mod plan;
 pub mod step;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -77,30 +77,21 @@ impl Rootfs {
     /// copy that crosses into a user namespace by descriptor does not get its flags locked there.
     ///
     /// # Errors
-    /// The place in `plan.prepare` of the step that failed, and why.
-    pub fn open_sources(&mut self, plan: &mut RootfsPlan, uid: u32, gid: u32) -> Result<(), (usize, StepError)> {
-        // Of this thread only, and the kernel drops the capabilities over files with it (setfsuid(2)).
-        let (old_gid, old_uid) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
-        let hidden: Vec<usize> = (0..plan.prepare.len())
-            .filter(|i| match &plan.prepare[*i].step {
-                Step::Bind(bind) => {
-                    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-                    matches!(nix::fcntl::open(bind.source.as_c_str(), flags, Mode::empty()), Err(Errno::EACCES))
-                }
-                _ => false,
-            })
-            .collect();
-        setfsuid(old_uid);
-        setfsgid(old_gid);
-        for i in hidden {
-            let Step::Bind(bind) = &mut plan.prepare[i].step else { continue };
-            match bind.copy() {
-                Ok(tree) => {
-                    bind.opened = Some(self.kept.len());
-                    self.kept.push(Some(tree));
-                }
-                Err(e) => return Err((i, e)),
+    /// The place in `steps` of the one that failed, and why.
+    pub fn open_sources<'s>(
+        &mut self,
+        steps: impl Iterator<Item = &'s mut Step>,
+        uid: u32,
+        gid: u32,
+    ) -> Result<(), (usize, StepError)> {
+        for (i, step) in steps.enumerate() {
+            let Step::Bind(bind) = step else { continue };
+            if !is_hidden(&bind.source, uid, gid) {
+                continue;
             }
+            let tree = bind.copy().map_err(|e| (i, e))?;
+            bind.opened = Some(self.kept.len());
+            self.kept.push(Some(tree));
         }
         Ok(())
     }
@@ -145,6 +136,16 @@ impl Rootfs {
     }
 }
 
+/// Whether these ids cannot reach `path`.
+fn is_hidden(path: &CStr, uid: u32, gid: u32) -> bool {
+    // Of this thread only, and the kernel drops the capabilities over files with it (setfsuid(2)).
+    let (old_gid, old_uid) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
+    let opened = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+    setfsuid(old_uid);
+    setfsgid(old_gid);
+    matches!(opened, Err(Errno::EACCES))
+}
+
 /// Opens a root filesystem (O_PATH): a directory, reached without any symbolic link.
 ///
 /// # Errors
@@ -174,7 +175,8 @@ pub fn full_mounts(mountinfo: &[u8], rootfs: &[u8]) -> Vec<CString> {
 fn unescape(field: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(field.len()), field);
     while let Some((first, tail)) = rest.split_first() {
-        let octal = |digits: &[u8]| digits.iter().try_fold(0_u8, |n, d| n.checked_mul(8)?.checked_add(d.checked_sub(b'0')?));
+        let octal =
+            |digits: &[u8]| digits.iter().try_fold(0_u8, |n, d| n.checked_mul(8)?.checked_add(d.checked_sub(b'0')?));
         match tail.get(..3).filter(|_| *first == b'\\').and_then(octal) {
             Some(byte) => {
                 out.push(byte);

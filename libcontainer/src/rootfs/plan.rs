@@ -113,13 +113,16 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
         let (mut readonly, mut masked) = (Vec::new(), Vec::new());
         paths(&linux.readonly_paths, "/linux/readonlyPaths", &mut readonly, problems);
         paths(&linux.masked_paths, "/linux/maskedPaths", &mut masked, problems);
-        out.restrict.extend(readonly.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::ReadonlyPath(Path(path)) }));
+        out.restrict.extend(
+            readonly.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::ReadonlyPath(Path(path)) }),
+        );
         if !masked.is_empty() {
             let list = masked.iter().map(|(_, path)| Path(path.clone())).collect();
             out.restrict.push(Planned::new("/linux/maskedPaths", Step::MaskSource(list)));
         }
         // After the read-only paths, whose copies would show what was masked before.
-        out.restrict.extend(masked.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::MaskedPath(Path(path)) }));
+        out.restrict
+            .extend(masked.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::MaskedPath(Path(path)) }));
     }
     if is_unbindable(propagation) {
         // Last of all: the console and the read-only paths are copies of what is there.
@@ -178,11 +181,14 @@ fn leaves_shared(propagation: Option<(u64, bool)>) -> bool {
 }
 
 fn enter(out: &mut Vec<Planned>, facts: &MountFacts<'_>, propagation: Option<(u64, bool)>) {
-    out.push(Planned::new("", match (facts.mount_ns, facts.no_pivot) {
-        (false, _) => Step::ChangeRoot,
-        (true, false) => Step::Pivot { from_shared: leaves_shared(propagation) },
-        (true, true) => Step::MoveRoot(facts.full_mounts.clone()),
-    }));
+    out.push(Planned::new(
+        "",
+        match (facts.mount_ns, facts.no_pivot) {
+            (false, _) => Step::ChangeRoot,
+            (true, false) => Step::Pivot { from_shared: leaves_shared(propagation) },
+            (true, true) => Step::MoveRoot(facts.full_mounts.clone()),
+        },
+    ));
     if let Some(step) = root_propagation(facts, propagation).filter(|_| !is_unbindable(propagation)) {
         // Only now is the root a mount that the container sees as "/"; pivot_root(2) had refused a shared one.
         out.push(step);
@@ -204,7 +210,9 @@ fn paths(list: &[crate::spec::Str<'_>], pointer: &str, out: &mut Vec<(String, CS
         let pointer = format!("{pointer}/{i}");
         match inside(text).filter(|_| text.starts_with('/')) {
             // A mount over "/" is not seen by those who have their root there, but by whoever joins later.
-            Some(path) if path.as_bytes() == b"." => problems.push(Problem::new(pointer, "path", "must not be the root")),
+            Some(path) if path.as_bytes() == b"." => {
+                problems.push(Problem::new(pointer, "path", "must not be the root"))
+            }
             Some(path) if out.iter().any(|(_, old)| *old == path) => {}
             Some(path) => out.push((pointer, path)),
             None => problems.push(Problem::new(pointer, "path", "must be an absolute path")),

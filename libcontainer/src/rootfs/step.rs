@@ -120,7 +120,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Propagation(attr) => write!(f, "{attr} on / of the new mount namespace"),
-            Step::ParentPrivate(path) => write!(f, "mount_setattr private on the mount of {}", path.0.to_string_lossy()),
+            Step::ParentPrivate(path) => {
+                write!(f, "mount_setattr private on the mount of {}", path.0.to_string_lossy())
+            }
             Step::BindRootfs(path) => write!(f, "bind rootfs {} on itself", path.0.to_string_lossy()),
             Step::OpenRootfs(path) => write!(f, "open rootfs {}", path.0.to_string_lossy()),
             Step::Fs(fs) => fs.fmt(f),

@@ -23,9 +23,9 @@ impl Call {
             4 => Some(self.arch),
             // The instruction pointer: no profile can ask for it.
             8 | 12 => Some(0),
-            16..64 if offset % 4 == 0 => {
+            16..64 if offset.is_multiple_of(4) => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                let half = if offset % 8 == 0 { arg & 0xffff_ffff } else { arg >> 32 };
+                let half = if offset.is_multiple_of(8) { arg & 0xffff_ffff } else { arg >> 32 };
                 u32::try_from(half).ok()
             }
             _ => None,

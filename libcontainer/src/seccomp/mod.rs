@@ -48,7 +48,7 @@ impl Filter {
     /// [`MAX_INSTRUCTIONS`]. Whether they make sense is for the kernel to check, at [`load`].
     #[must_use]
     pub fn from_bytes(bytes: &[u8], flags: u32) -> Option<Filter> {
-        if bytes.is_empty() || bytes.len() % 8 != 0 || bytes.len() / 8 > MAX_INSTRUCTIONS {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(8) || bytes.len() / 8 > MAX_INSTRUCTIONS {
             return None;
         }
         let instruction = |b: &[u8]| {

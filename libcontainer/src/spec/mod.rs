@@ -6,11 +6,9 @@ pub mod features;
 pub mod json;
 pub mod model;
 pub mod read;
-pub mod write;
 mod resources;
 pub mod template;
-#[cfg(feature = "oci-spec")]
-pub mod exchange;
+pub mod write;
 
 use crate::error::{Error, ErrorKind, Problem, Result};
 pub use model::*;
@@ -55,9 +53,8 @@ pub fn resources<'a>(text: &'a [u8], name: &str) -> Result<Document<Resources<'a
 }
 
 fn document<'a, T: FromJson<'a>>(text: &'a [u8], name: &str) -> Result<Document<T>> {
-    let value = json::parse(text).map_err(|e| {
-        Error::new(ErrorKind::Config, "config-json", format!("parse {name}: {e}"))
-    })?;
+    let value =
+        json::parse(text).map_err(|e| Error::new(ErrorKind::Config, "config-json", format!("parse {name}: {e}")))?;
     let mut reader = Reader::default();
     let read = T::from_json(value, &mut reader);
     match read {
@@ -88,7 +85,8 @@ mod tests {
 
     #[test]
     fn unset_is_not_zero_and_null_is_unset() {
-        let doc = config(br#"{"linux": {"resources": {"pids": {}, "cpu": {"shares": 0, "quota": null}}}}"#, "c").unwrap();
+        let doc =
+            config(br#"{"linux": {"resources": {"pids": {}, "cpu": {"shares": 0, "quota": null}}}}"#, "c").unwrap();
         let r = doc.value.linux.unwrap().resources.unwrap();
         assert_eq!(r.pids.unwrap().limit, None);
         assert_eq!(r.cpu.as_ref().unwrap().shares, Some(0));

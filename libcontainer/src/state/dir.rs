@@ -199,7 +199,8 @@ impl StateDir {
     fn check_alive(&self) -> Result<()> {
         let gone = || Error::new(ErrorKind::NotFound, "not-found", format!("container does not exist ({})", self.path));
         let ours = fstat(&self.dir).map_err(|_| gone())?;
-        let named = fstatat(&self.root, self.id.as_str(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| gone())?;
+        let named =
+            fstatat(&self.root, self.id.as_str(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| gone())?;
         if (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino) { Ok(()) } else { Err(gone()) }
     }
 
@@ -288,7 +289,12 @@ fn remove_tree(dir: &OwnedFd) -> std::result::Result<(), Errno> {
         match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(Errno::EISDIR | Errno::EPERM) => {
-                remove_tree(&openat(dir, name, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())?)?;
+                remove_tree(&openat(
+                    dir,
+                    name,
+                    OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
+                    Mode::empty(),
+                )?)?;
                 unlinkat(dir, name, UnlinkatFlags::RemoveDir)?;
             }
             Err(e) => return Err(e),
@@ -326,7 +332,8 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = openat(AT_FDCWD, parent, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
+    let dir =
+        openat(AT_FDCWD, parent, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
     // A stale temporary name of a killed process would make every later create fail: remove it.
     let _ = unlinkat(&dir, hidden.as_os_str(), UnlinkatFlags::NoRemoveDir);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

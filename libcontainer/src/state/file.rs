@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn members_of_a_later_version_are_ignored_and_missing_ones_defaulted() {
-        let text = br#"{"id":"a","init_process_pid":2,"init_process_start":3,"created":"t","config":{},"new":1,"wherry":{}}"#;
+        let text =
+            br#"{"id":"a","init_process_pid":2,"init_process_start":3,"created":"t","config":{},"new":1,"wherry":{}}"#;
         let state: State = serde_json::from_slice(text).unwrap();
         assert_eq!(state.wherry.boot_id, "");
         assert!(state.config.mounts.is_empty());

@@ -60,7 +60,14 @@ pub fn spawn(program: &Program<'_>) -> Result<(i32, OwnedFd), Errno> {
 fn become_program(program: &Program<'_>) -> ! {
     let errno = prepare(program).err().unwrap_or_else(|| {
         // SAFETY: path and both arrays are NUL- and NULL-terminated and borrowed by `program`, which outlives the call.
-        unsafe { libc::syscall(libc::SYS_execve, program.path.as_ptr(), program.argv.pointers.as_ptr(), program.envp.pointers.as_ptr()) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_execve,
+                program.path.as_ptr(),
+                program.argv.pointers.as_ptr(),
+                program.envp.pointers.as_ptr(),
+            )
+        };
         Errno::last()
     }) as i32;
     // SAFETY: `errno` is a live int of 4 bytes, only read.
@@ -102,7 +109,9 @@ fn reset_signals() -> Result<(), Errno> {
     }
     let none = 0u64;
     // SAFETY: `none` is a live set of 8 bytes, only read; the old one is not asked for.
-    let r = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8) };
+    let r = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8)
+    };
     Errno::result(r).map(drop)
 }
 

@@ -36,7 +36,9 @@ impl SignalSet {
 pub fn set_mask(set: SignalSet) -> Result<SignalSet, Errno> {
     let mut old = 0u64;
     // SAFETY: both sets are live u64 values of SIGSET_BYTES bytes; the kernel reads the first and writes the second.
-    let r = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set.0, &raw mut old, SIGSET_BYTES) };
+    let r = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set.0, &raw mut old, SIGSET_BYTES)
+    };
     Errno::result(r).map(|_| SignalSet(old))
 }
 
@@ -74,7 +76,13 @@ pub fn take_pending(set: SignalSet) -> Option<i32> {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the set and the timespec are alive and only read; a null siginfo is allowed.
     let r = unsafe {
-        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set.0, std::ptr::null_mut::<libc::siginfo_t>(), &raw const now, SIGSET_BYTES)
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const set.0,
+            std::ptr::null_mut::<libc::siginfo_t>(),
+            &raw const now,
+            SIGSET_BYTES,
+        )
     };
     if r > 0 { i32::try_from(r).ok() } else { None }
 }

@@ -55,7 +55,11 @@ pub fn reap_any() -> Option<(i32, Exit)> {
     if pid <= 0 {
         return None;
     }
-    let exit = if libc::WIFEXITED(status) { Exit::Code(libc::WEXITSTATUS(status)) } else { Exit::Signal(libc::WTERMSIG(status)) };
+    let exit = if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal(libc::WTERMSIG(status))
+    };
     Some((pid, exit))
 }
 

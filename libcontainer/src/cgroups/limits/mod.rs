@@ -154,10 +154,10 @@ fn hugetlb(l: &mut Limits<'_>, resources: &Resources<'_>) {
 fn network(l: &mut Limits<'_>, resources: &Resources<'_>) {
     const CLASS: &str = "/linux/resources/network/classID";
     let Some(network) = &resources.network else { return };
-    if let Some(class) = network.class_id.filter(|c| *c != 0) {
-        if let Some(Tree::V1(place)) = l.tree("net_cls", CLASS) {
-            l.write(place, "net_cls.classid", class, CLASS);
-        }
+    if let Some(class) = network.class_id.filter(|c| *c != 0)
+        && let Some(Tree::V1(place)) = l.tree("net_cls", CLASS)
+    {
+        l.write(place, "net_cls.classid", class, CLASS);
     }
     for (i, priority) in network.priorities.iter().enumerate() {
         let pointer = format!("/linux/resources/network/priorities/{i}");
