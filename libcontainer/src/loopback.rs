@@ -24,7 +24,7 @@ mod tests {
             let before = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|s| s.send_to(b"x", "127.0.0.1:9"));
             super::up()?;
             let after = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|s| s.send_to(b"x", "127.0.0.1:9"));
-            Ok((before.is_ok(), after.is_ok()))
+            Ok::<_, nix::errno::Errno>((before.is_ok(), after.is_ok()))
         });
         match up.join().unwrap() {
             Ok(works) => assert_eq!(works, (false, true)),
