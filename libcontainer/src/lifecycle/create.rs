@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use super::container::{GATE, INTENT, PRIVATE, STATE};
 use super::destroy::{caller_environment, destroy, run_poststop};
 use super::prepare::{Prepared, Start, prepare};
-use super::request::{Context, Create, RunOptions};
+use super::request::{Context, Create, RunOptions, Started};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet};
@@ -52,6 +52,16 @@ pub fn create(ctx: &Context, request: &Create) -> Result<()> {
 /// # Errors
 /// Any before the program was started; nothing is left behind then.
 pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> {
+    run_telling(ctx, request, options, &mut |_| ())
+}
+
+/// [`run`], which tells `started` of init before it waits for its end.
+pub(crate) fn run_telling(
+    ctx: &Context,
+    request: &Create,
+    options: RunOptions,
+    started: &mut Started<'_>,
+) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
     let mut prepared = prepare(ctx, request, start)?;
     let foreground = start == Start::Foreground;
@@ -73,6 +83,7 @@ pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> 
     }
     creation.dir.unlock();
     let spawned = creation.spawned()?;
+    started(spawned);
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host)?,

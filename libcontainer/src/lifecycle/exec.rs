@@ -6,7 +6,7 @@ use std::path::Path;
 use super::container::Container;
 use super::create::{block_signals, write_oom_score};
 use super::prepare::{check_preserved, read_document};
-use super::request::{Context, Exec, Status};
+use super::request::{Context, Exec, Started, Status};
 use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
@@ -33,6 +33,11 @@ use crate::terminal::signals::Signals;
 /// # Errors
 /// The container has stopped or is paused; the process cannot be started. Nothing is left behind then.
 pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
+    exec_telling(ctx, request, &mut |_| ())
+}
+
+/// [`exec`], which tells `started` of the process before it waits for its end.
+pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<'_>) -> Result<i32> {
     let container = Container::open(ctx, &request.id)?;
     container.dir.lock(false)?;
     if check_status(&container, request)? == Status::Paused {
@@ -71,8 +76,10 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     if request.detach {
         // End of file: the program runs, or said on its stderr why not.
         let _ = spawned.channel.receive();
+        started(&spawned);
         return Ok(0);
     }
+    started(&spawned);
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host)?,

@@ -36,13 +36,23 @@ pub fn ensure() -> Result<()> {
     let argv = StringArray::new(std::env::args_os().filter_map(|a| CString::new(a.as_bytes()).ok()).collect());
     let environment = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let envp = StringArray::new(environment.filter_map(|e| CString::new(e).ok()).collect());
-    // A foreign mount namespace, a seccomp filter around us or no CAP_SYS_ADMIN refuse the first way.
-    let view = read_only_view().or_else(|_| copy()).map_err(fail)?;
+    let view = sealed()?;
     Err(fail(exec_fd(view.as_fd(), &argv, &envp)))
 }
 
-/// The path of /proc/self/exe means nothing for a detached mount; the mount's flag or the memfd's seals tell.
-fn is_sealed() -> std::result::Result<bool, Errno> {
+/// This program's file, close-on-exec, in a form that cannot be written through any descriptor of a process that was
+/// executed from it.
+///
+/// # Errors
+/// Neither way works.
+pub fn sealed() -> Result<OwnedFd> {
+    // A foreign mount namespace, a seccomp filter around us or no CAP_SYS_ADMIN refuse the first way.
+    read_only_view().or_else(|_| copy()).map_err(|e| Error::kernel("seal /proc/self/exe", e))
+}
+
+/// Whether this process runs from such a form. The path of /proc/self/exe means nothing for a detached mount; the mount's
+/// flag or the memfd's seals tell.
+pub(crate) fn is_sealed() -> std::result::Result<bool, Errno> {
     let exe = open(SELF, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     if fstatvfs(&exe)?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(true);
