@@ -67,9 +67,8 @@ integration: static planted ## effects in the kernel, with the host's cgroup tre
 engines: static ## containerd, podman and docker with wherry (root)
 	RUNTIME=$(CURDIR)/$(STATIC) integration/engines/run
 
-bench: static ## wherry beside other runtimes and the floor of kernel work (root)
-	@scripts/needs gcc libc6-dev busybox-static
-	$(CARGO) run --release -p wherry-bench
+bench: ## wherry beside other runtimes and the floor of kernel work (root)
+	benches/run
 
 man: build ## write docs/man from the table of commands
 	@mkdir -p docs/man

@@ -17,6 +17,7 @@ fi
 
 id=wherry-demo-$$
 work=$(mktemp -d)
+# shellcheck disable=SC2317 # called by the trap
 cleanup() {
     "$wherry" --root "$work/state" delete --force "$id" || true
     rm -rf "$work"

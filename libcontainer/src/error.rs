@@ -200,6 +200,7 @@ impl fmt::Display for Words {
             Errno::ENOTTY => "inappropriate ioctl for device",
             Errno::EXDEV => "invalid cross-device link",
             Errno::EINTR => "interrupted system call",
+            Errno::ERANGE => "numerical result out of range",
             Errno::UnknownErrno => return write!(f, "errno {}", self.0),
             other => {
                 for c in other.desc().chars() {

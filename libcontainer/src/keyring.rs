@@ -35,14 +35,13 @@ pub fn name(id: &str) -> Option<CString> {
 /// Any but ENOSYS: EPERM (a filter around the runtime), EDQUOT, EACCES. `--no-new-keyring` is the way around them; to
 /// go on silently would leave the caller's keys to the container.
 pub fn join(name: &CStr, user_namespace: bool) -> Result<Session, Errno> {
-    let serial = match keys::join_session_keyring(name) {
-        Err(Errno::ENOSYS) => return Ok(Session::Unsupported),
-        other => other?,
-    };
+    if rejoin(name)? == Session::Unsupported {
+        return Ok(Session::Unsupported);
+    }
     let mut text = [0u8; 4608];
-    let n = keys::describe(serial, &mut text)?;
+    let n = keys::describe(keys::SESSION, &mut text)?;
     let permissions = parse_permissions(&text[..n]).ok_or(Errno::EINVAL)?;
-    keys::set_permissions(serial, permissions | if user_namespace { OTHER_SEARCH } else { USER_SEARCH })?;
+    keys::set_permissions(keys::SESSION, permissions | if user_namespace { OTHER_SEARCH } else { USER_SEARCH })?;
     Ok(Session::Joined)
 }
 
@@ -53,7 +52,7 @@ pub fn join(name: &CStr, user_namespace: bool) -> Result<Session, Errno> {
 pub fn rejoin(name: &CStr) -> Result<Session, Errno> {
     match keys::join_session_keyring(name) {
         Err(Errno::ENOSYS) => Ok(Session::Unsupported),
-        other => other.map(|_| Session::Joined),
+        other => other.map(|()| Session::Joined),
     }
 }
 
@@ -80,12 +79,13 @@ mod tests {
         // Sessions belong to the thread's credentials: this one ends with the test.
         match join(&ring, false) {
             Ok(Session::Joined) => {
-                let serial = keys::join_session_keyring(&ring).unwrap();
                 let mut text = [0u8; 512];
-                let n = keys::describe(serial, &mut text).unwrap();
+                let n = keys::describe(keys::SESSION, &mut text).unwrap();
                 assert!(text[..n].starts_with(b"keyring;"));
                 assert_eq!(parse_permissions(&text[..n]).unwrap() & USER_SEARCH, USER_SEARCH);
-                assert_eq!(rejoin(&ring), Ok(Session::Joined));
+                assert!(text[..n].ends_with(&ring.as_bytes()[4..]));
+                // A second time, as by a runtime inside a container of the same id.
+                assert_eq!(join(&ring, true), Ok(Session::Joined));
             }
             other => eprintln!("skipped: no keyrings here ({other:?})"),
         }

@@ -8,6 +8,7 @@
 //! - Others are joined by the child; but below a new user namespace by the parent, because the child has no
 //!   capabilities over namespaces of the user namespace above.
 //! - A new user namespace comes first: what is made after it belongs to it.
+//! - A joined one is entered by an intermediate process, which clones there: the parent could not leave it again.
 //!
 //! runtime-spec config-linux.md#namespaces; namespaces(7), user_namespaces(7), time_namespaces(7).
 
@@ -122,9 +123,14 @@ impl NamespacePlan {
         self.new & !self.clone_flags() & !TIME
     }
 
-    /// Whether the parent joins this one around the clone (else the child does).
+    /// Whether this one is joined around the clone (else by the child).
     pub fn parent_joins(&self, join: &Join) -> bool {
-        join.flag == PID || self.new & USER != 0
+        join.flag != USER && (join.flag == PID || self.new & USER != 0)
+    }
+
+    /// Whether the child joins this one. The user namespace is joined before the child exists.
+    pub fn child_joins(&self, join: &Join) -> bool {
+        join.flag != USER && !self.parent_joins(join)
     }
 }
 
@@ -176,12 +182,6 @@ fn plan_user(linux: &Linux<'_>, out: &mut NamespacePlan, problems: &mut Vec<Prob
         let root = |list: &[IdMapping]| host_id(list, 0).unwrap_or(0);
         let (root_uid, root_gid) = (root(&linux.uid_mappings), root(&linux.gid_mappings));
         out.id_maps = Some(IdMaps { uid, gid, root_uid, root_gid });
-    }
-    if out.join.iter().any(|j| j.flag == USER) && out.new & PID != 0 {
-        problems.push(
-            Problem::unsupported("/linux/namespaces")
-                .hint("a new pid namespace below a joined user namespace; join the pid namespace too"),
-        );
     }
 }
 

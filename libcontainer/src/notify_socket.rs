@@ -152,3 +152,103 @@ fn datagram_socket() -> std::result::Result<OwnedFd, Errno> {
 fn ready_line(message: &[u8]) -> Option<&[u8]> {
     message.split(|b| *b == b'\n').find(|line| line.starts_with(b"READY="))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{ControlMessageOwned, recvmsg};
+    use std::io::IoSliceMut;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn the_first_ready_line_is_found_in_a_datagram() {
+        assert_eq!(ready_line(b"STATUS=x\nREADY=1\nMAINPID=3"), Some(b"READY=1".as_slice()));
+        assert_eq!(ready_line(b"STATUS=READY=1"), None);
+    }
+
+    struct Fixture {
+        dir: PathBuf,
+        host: UnixDatagram,
+        socket: NotifySocket,
+    }
+
+    fn fixture(name: &str) -> Fixture {
+        let dir = std::env::temp_dir().join(format!("wherry-notify-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let host = UnixDatagram::bind(dir.join("host")).unwrap();
+        host.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        prepare(&dir).unwrap();
+        prepare(&dir).unwrap();
+        let socket = NotifySocket::bind(&dir, &dir.join("host")).unwrap();
+        Fixture { dir, host, socket }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    fn child(script: &str) -> (std::process::Child, OwnedFd) {
+        let child = std::process::Command::new("sh").arg("-c").arg(script).spawn().unwrap();
+        let fd = crate::sys::wait::pidfd_open(child.id().cast_signed()).unwrap();
+        (child, fd)
+    }
+
+    #[test]
+    fn ready_mainpid_and_barrier_reach_the_host_in_this_order() {
+        let f = fixture("order");
+        let (mut process, pidfd) = child("exec sleep 20");
+        let inside = UnixDatagram::unbound().unwrap();
+        inside.send_to(b"STATUS=starting", f.dir.join("notify/notify.sock")).unwrap();
+        inside.send_to(b"X=1\nREADY=1\nSTATUS=up\n", f.dir.join("notify/notify.sock")).unwrap();
+        let host = f.host.try_clone().unwrap();
+        let manager = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            for _ in 0..2 {
+                let mut buf = [0u8; 128];
+                let n = host.recv(&mut buf).unwrap();
+                got.push(String::from_utf8(buf[..n].to_vec()).unwrap());
+            }
+            let mut buf = [0u8; 128];
+            let mut control = nix::cmsg_space!([i32; 4]);
+            let mut iov = [IoSliceMut::new(&mut buf)];
+            let msg = recvmsg::<()>(host.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+            let bytes = msg.bytes;
+            let fds: Vec<i32> = match msg.cmsgs().unwrap().collect::<Vec<_>>().as_slice() {
+                [ControlMessageOwned::ScmRights(fds)] => fds.clone(),
+                other => panic!("{other:?}"),
+            };
+            got.push(String::from_utf8(buf[..bytes].to_vec()).unwrap());
+            // The barrier holds until this is closed.
+            std::thread::sleep(Duration::from_millis(200));
+            let closed = Instant::now();
+            fds.into_iter().for_each(|fd| nix::unistd::close(fd).unwrap());
+            (got, closed)
+        });
+        assert_eq!(f.socket.wait(4711, pidfd.as_fd()).unwrap(), Outcome::Ready);
+        let returned = Instant::now();
+        let (got, closed) = manager.join().unwrap();
+        assert_eq!(got, ["READY=1\n", "MAINPID=4711\n", "BARRIER=1"]);
+        assert!(returned >= closed);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    #[test]
+    fn the_end_of_init_ends_the_wait() {
+        let f = fixture("exit");
+        let (mut process, pidfd) = child("sleep 0.1");
+        assert_eq!(f.socket.wait(1, pidfd.as_fd()).unwrap(), Outcome::Exited);
+        process.wait().unwrap();
+    }
+
+    #[test]
+    fn the_socket_is_writable_for_everybody_and_can_be_bound_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let f = fixture("mode");
+        NotifySocket::bind(&f.dir, &f.dir.join("host")).unwrap();
+        let mode = std::fs::metadata(f.dir.join("notify/notify.sock")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o777);
+    }
+}

@@ -40,3 +40,32 @@ pub fn request(call: &Call) -> Result<(Context, Create)> {
     };
     Ok((context, request))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parsed;
+    use super::*;
+
+    #[test]
+    fn every_flag_reaches_the_request() {
+        let (context, all) = request(&parsed(
+            "--root /r --rootless=true --cgroup-manager disabled create -b /b -f c.json --console-socket s --pidfd-socket p \
+             --pid-file f --no-pivot --no-new-keyring --preserve-fds 2 --strict --no-subreaper a",
+        ))
+        .unwrap();
+        assert_eq!((context.root.to_str(), context.root_given), (Some("/r"), true));
+        assert_eq!((context.cgroup_driver, context.rootless), (CgroupDriver::Disabled, Some(true)));
+        let expected = r#"id: "a", bundle: "/b", config: Some("c.json"), console_socket: Some("s"), pidfd_socket: Some("p"), pid_file: Some("f"), no_pivot: true, no_new_keyring: true, preserve_fds: 2, listen_fds: 0, "#;
+        assert!(format!("{all:?}").contains(expected), "{all:?}");
+        assert!(all.strict);
+    }
+
+    #[test]
+    fn nothing_is_on_unless_it_was_asked_for() {
+        let (context, none) = request(&parsed("--root r create a")).unwrap();
+        assert!(context.root.is_absolute());
+        assert_eq!((context.cgroup_driver, context.rootless), (CgroupDriver::Cgroupfs, None));
+        let default = Create { id: "a".into(), notify_socket: none.notify_socket.clone(), ..Default::default() };
+        assert_eq!(format!("{none:?}"), format!("{default:?}"));
+    }
+}

@@ -66,7 +66,28 @@ fn id_number(what: &str, text: &str) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parsed;
     use super::*;
+
+    #[test]
+    fn every_flag_reaches_the_request() {
+        let call = parsed(
+            "exec -t -d -e A=1 -e B=2,3 -u 1:2 -g 3 -g 4 --cwd /c -c CAP_KILL --cap SYS_PTRACE --no-new-privs=false --apparmor p \
+             --process-label l --cgroup cpu:x --cgroup /y --ignore-paused --console-socket s --pidfd-socket q --pid-file f \
+             --preserve-fds 1 a ls -l",
+        );
+        let all = format!("{:?}", request(&call, "a".into()).unwrap());
+        let expected = r#"Exec { id: "a", process: None, args: ["ls", "-l"], cwd: Some("/c"), env: ["A=1", "B=2,3"], tty: true, user: Some((1, Some(2))), additional_gids: [3, 4], caps: ["CAP_KILL", "SYS_PTRACE"], no_new_privs: Some(false), apparmor: Some("p"), process_label: Some("l"), cgroup: ["cpu:x", "/y"], ignore_paused: true, detach: true, console_socket: Some("s"), pidfd_socket: Some("q"), pid_file: Some("f"), preserve_fds: 1"#;
+        assert!(all.starts_with(expected), "{all}");
+    }
+
+    #[test]
+    fn a_process_file_needs_no_command() {
+        let by_file = request(&parsed("exec --process p.json --detach a"), "a".into()).unwrap();
+        assert_eq!(by_file.process, Some("p.json".into()));
+        assert!(by_file.args.is_empty() && by_file.no_new_privs.is_none());
+        assert!(request(&parsed("exec a"), "a".into()).is_err());
+    }
 
     #[test]
     fn users_are_numbers() {

@@ -46,3 +46,14 @@ fn refuse_regex(call: &Call) -> Result<()> {
 fn exit_code(status: i32) -> u8 {
     u8::try_from(status & 0xff).unwrap_or(u8::MAX)
 }
+
+/// The call of a command line, for tests.
+#[cfg(test)]
+fn parsed(line: &str) -> Call {
+    use crate::cli::parse::{Request, parse};
+    let words: Vec<std::ffi::OsString> = line.split_whitespace().map(Into::into).collect();
+    match parse(&words) {
+        Ok(Request::Call(call)) => call,
+        other => panic!("{line}: {other:?}"),
+    }
+}

@@ -72,3 +72,28 @@ fn document(path: &Path) -> Result<Vec<u8>> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parsed;
+    use super::*;
+
+    #[test]
+    fn every_limit_reaches_the_request() {
+        let call = parsed(
+            "update --blkio-weight 10 --cpu-period 1 --cpu-quota -1 --cpu-burst 2 --cpu-idle 1 --cpu-share 3 --cpu-rt-period 4 \
+             --cpu-rt-runtime 5 --cpuset-cpus 0-1 --cpuset-mems 0 --memory 1M --memory-reservation 1k --memory-swap -1 \
+             --pids-limit -1 --kernel-memory 1 --kernel-memory-tcp 1 --l3-cache-schema L3 --mem-bw-schema MB a",
+        );
+        let expected = r#"Update { resources: None, blkio_weight: Some(10), cpu_period: Some(1), cpu_quota: Some(-1), cpu_burst: Some(2), cpu_idle: Some(1), cpu_shares: Some(3), cpu_rt_period: Some(4), cpu_rt_runtime: Some(5), cpuset_cpus: Some("0-1"), cpuset_mems: Some("0"), memory: Some(1048576), memory_reservation: Some(1024), memory_swap: Some(-1), pids_limit: Some(-1), l3_cache_schema: Some("L3"), mem_bw_schema: Some("MB") }"#;
+        assert_eq!(format!("{:?}", request(&call.flags).unwrap()), expected);
+    }
+
+    #[test]
+    fn what_is_not_given_stays_absent() {
+        let empty = format!("{:?}", Update::default());
+        for line in ["update a", "update --memory= --cpuset-cpus= --cpu-quota= a"] {
+            assert_eq!(format!("{:?}", request(&parsed(line).flags).unwrap()), empty, "{line}");
+        }
+    }
+}

@@ -17,7 +17,7 @@ fn features_are_pure_json_that_engines_understand() {
     assert_eq!(features["hooks"].as_array().unwrap().len(), 6);
     assert!(features["mountOptions"].as_array().unwrap().contains(&"rro".into()));
     assert!(features["linux"]["mountExtensions"]["idmap"]["enabled"].is_boolean());
-    assert!(features["linux"]["seccomp"]["actions"].as_array().unwrap().contains(&"SCMP_ACT_NOTIFY".into()));
+    assert!(features["linux"]["seccomp"]["actions"].as_array().unwrap().contains(&"SCMP_ACT_KILL_PROCESS".into()));
     assert_eq!(features["linux"]["cgroup"]["v2"], true);
     assert_eq!(features["linux"]["capabilities"].as_array().unwrap().len(), 41);
     let annotations = features["annotations"].as_object().unwrap();

@@ -187,3 +187,37 @@ fn a_list_without_containers_is_empty() {
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), expected, ""), "{words:?}");
     }
 }
+
+#[test]
+fn an_id_is_a_plain_name() {
+    let dir = Dir::new();
+    for id in ["a/b", "..", ".", "ä", "a b", "a\n", "../a", "/"] {
+        for words in [&["state"][..], &["delete", "--force"], &["kill"], &["create", "--bundle", "/nonexistent"]] {
+            let ran = wherry(&[&["--root", &dir.file("root")], words, &["--", id]].concat());
+            assert_eq!(ran.code, Some(1), "{words:?} {id:?}");
+            assert!(ran.stderr.contains("invalid container ID format"), "{words:?} {id:?}: {ran:?}");
+            assert_eq!(ran.stderr.lines().count(), 1);
+        }
+    }
+    assert!(!dir.path().join("a").exists());
+}
+
+#[test]
+fn a_root_that_was_named_must_exist_to_be_listed() {
+    let ran = wherry(&["--root", "/nonexistent/root", "list"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.contains("/nonexistent/root: no such file or directory"), "{ran:?}");
+}
+
+#[test]
+fn a_bundle_that_is_not_there_leaves_nothing_behind() {
+    let dir = Dir::new();
+    for creator in ["create", "run"] {
+        let ran = wherry(&["--root", &dir.file("root"), creator, "--bundle", "/nonexistent/b", "a"]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains(&format!("wherry {creator} failed: ")), "{ran:?}");
+        assert!(ran.stderr.contains("no such file or directory"), "{ran:?}");
+        let left: Vec<_> = std::fs::read_dir(dir.file("root")).map(|d| d.flatten().collect()).unwrap_or_default();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

@@ -41,7 +41,8 @@ fn a_failure_is_one_json_object_in_the_log_and_one_bare_line_on_stderr() {
     assert_eq!(line["code"], "not-found");
     assert!(is_rfc3339_utc(line["time"].as_str().unwrap()), "{line}");
     assert_eq!(ran.stderr, format!("{}\n", line["msg"].as_str().unwrap()));
-    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o644);
+    let mode = fs::metadata(&log).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode & !0o644, 0, "{mode:o}");
     let text = fs::read_to_string(&log).unwrap();
     let at = |key: &str| text.find(&format!("\"{key}\"")).unwrap();
     assert!(at("code") < at("level") && at("level") < at("msg") && at("msg") < at("time"), "{text}");
@@ -177,4 +178,20 @@ fn the_log_is_not_opened_through_a_link() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("open log"), "{ran:?}");
     assert_eq!(fs::read_to_string(&target).unwrap(), "");
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_located_for_programs() {
+    let dir = Dir::new();
+    let (root, log) = (dir.file("root"), dir.file("log"));
+    fs::write(dir.file("config.json"), r#"{"ociVersion": "1.3.0", "process": {"args": ["a", 7], "cwd": 1}}"#).unwrap();
+    let bundle = dir.path().to_str().unwrap();
+    let ran = wherry(&["--root", &root, "--log", &log, "--log-format", "json", "create", "--bundle", bundle, "a"]);
+    assert_eq!(ran.code, Some(1));
+    let lines = objects(&log);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["pointer"], "/process/args/1");
+    assert_eq!(lines[0]["code"], "config-type");
+    let message = lines[0]["msg"].as_str().unwrap();
+    assert!(message.starts_with("wherry create failed: ") && message.contains("/process/cwd"), "{message}");
 }

@@ -39,7 +39,8 @@ impl Cgroup {
     /// `ErrorKind::State`, code `cgroup-not-empty` or `cgroup-frozen`: the cgroup exists and is in use.
     /// `ErrorKind::Kernel`: mkdir, open or a controller was refused.
     pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
-        let mut cgroup = Cgroup { opened: Vec::with_capacity(plan.places.len()), tasks: Vec::with_capacity(plan.places.len()) };
+        let mut cgroup =
+            Cgroup { opened: Vec::with_capacity(plan.places.len()), tasks: Vec::with_capacity(plan.places.len()) };
         match cgroup.make(plan) {
             Ok(()) => Ok(cgroup),
             Err(e) => {
@@ -57,28 +58,31 @@ impl Cgroup {
             let path = place.directory();
             let made = match make_directory(place) {
                 Ok(made) => made,
-                Err((_, Errno::EACCES | Errno::EPERM | Errno::EROFS)) if plan.rootless && !needed(plan, index) => continue,
-                Err((path, errno)) => return Err(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath")),
+                Err((_, Errno::EACCES | Errno::EPERM | Errno::EROFS)) if plan.rootless && !needed(plan, index) => {
+                    continue;
+                }
+                Err((path, errno)) => {
+                    return Err(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath"));
+                }
             };
-            let opened = open(place, &path).and_then(|(dir, inode)| {
-                let stored = StoredPlace { controllers: place.controllers.clone(), mount: place.mount.clone(), path: place.path.clone(), inode, made };
-                Ok(Opened { place: index, dir, stored, path: path.clone() })
-            });
-            let opened = opened.map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
-            let dir = opened.dir.as_fd();
-            if made == 0 {
-                process_list::refuse_used(dir, &opened.stored, &path)?;
-            }
-            if !place.is_v2() {
-                let tasks = file::open_write(dir, "tasks").map_err(|errno| Error::kernel(format!("open {path}/tasks"), errno));
-                self.opened.push(opened);
-                self.tasks.push(tasks?);
-            } else {
-                self.opened.push(opened);
-                delegate::enable_controllers(place, plan)?;
-            }
+            let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
+            let opened = Opened { place: index, dir, stored: StoredPlace::new(place, inode, made), path: path.clone() };
+            self.opened.push(opened);
+            self.enter(plan, &path)?;
         }
         self.finish(plan)
+    }
+
+    /// Looks at the cgroup opened last, and opens what the child enters it by.
+    fn enter(&mut self, plan: &CgroupPlan, path: &str) -> Result<()> {
+        let Some(opened) = self.opened.last() else { return Ok(()) };
+        process_list::refuse_used(opened.dir.as_fd(), &opened.stored, path)?;
+        if opened.stored.is_v2() {
+            return delegate::enable_controllers(&plan.places[opened.place], plan);
+        }
+        let tasks = file::open_write(&opened.dir, "tasks");
+        self.tasks.push(tasks.map_err(|errno| Error::kernel(format!("open {path}/tasks"), errno))?);
+        Ok(())
     }
 
     fn finish(&self, plan: &CgroupPlan) -> Result<()> {
@@ -151,10 +155,9 @@ fn needed(plan: &CgroupPlan, place: usize) -> bool {
     v2 || plan.writes.iter().any(|w| w.place == place && w.rule != Rule::ParentMayRefuse)
 }
 
-fn open(place: &Place, path: &str) -> std::result::Result<(OwnedFd, u64), Errno> {
+fn open(path: &str) -> std::result::Result<(OwnedFd, u64), Errno> {
     let dir = file::open_directory(path)?;
     let inode = fstat(&dir)?.st_ino;
-    debug_assert!(place.path.starts_with('/'));
     Ok((dir, inode))
 }
 
@@ -196,8 +199,11 @@ fn make_parents(place: &Place) -> std::result::Result<u32, (String, Errno)> {
 /// No container starts on v2 without its device rules: any failure is an error.
 fn attach_program(at: &Opened, program: &[super::device_program::Instruction]) -> Result<()> {
     const POINTER: &str = "/linux/resources/devices";
-    let loaded = bpf::load_device_program(program)
-        .map_err(|e| Error::kernel("bpf(BPF_PROG_LOAD) of the device rules", e).at(POINTER).hint("needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace"))?;
+    let loaded = bpf::load_device_program(program).map_err(|e| {
+        Error::kernel("bpf(BPF_PROG_LOAD) of the device rules", e)
+            .at(POINTER)
+            .hint("needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace")
+    })?;
     let attach = |e| Error::kernel(format!("attach the device program to {}", at.path), e).at(POINTER);
     // A cgroup that was there before may have the program of an earlier life; two programs would both have to agree.
     let old = if at.stored.made > 0 { Vec::new() } else { bpf::device_programs(at.dir.as_fd()).map_err(attach)? };

@@ -32,7 +32,9 @@ pub(super) fn swap_max(limit: i64, swap: i64) -> Result<Option<String>, &'static
         (-1, 0) | (_, -1) => Ok(Some("max".into())),
         (_, 0) => Ok(None),
         (0 | -1, _) => Err("a swap limit needs a memory limit, since it counts memory and swap together"),
-        (limit, swap) if swap < limit => Err("the swap limit counts memory and swap together, so it cannot be below the memory limit"),
+        (limit, swap) if swap < limit => {
+            Err("the swap limit counts memory and swap together, so it cannot be below the memory limit")
+        }
         (limit, swap) => Ok(Some((swap - limit).to_string())),
     }
 }
@@ -48,7 +50,17 @@ mod tests {
 
     #[test]
     fn cpu_weight_meets_both_ranges_and_defaults() {
-        for (shares, weight) in [(1, 1), (2, 1), (512, 59), (1024, 100), (2048, 174), (4096, 303), (262_143, 10_000), (262_144, 10_000), (u64::MAX, 10_000)] {
+        for (shares, weight) in [
+            (1, 1),
+            (2, 1),
+            (512, 59),
+            (1024, 100),
+            (2048, 174),
+            (4096, 303),
+            (262_143, 10_000),
+            (262_144, 10_000),
+            (u64::MAX, 10_000),
+        ] {
             assert_eq!(cpu_weight(shares), weight, "{shares}");
         }
         assert!((2..262_144).step_by(97).all(|x| cpu_weight(x) <= cpu_weight(x + 97)));

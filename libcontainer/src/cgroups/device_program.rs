@@ -80,7 +80,9 @@ fn block(rule: &DeviceRule) -> Vec<Instruction> {
     let access = i32::from(rule.access);
     let mut act = match (rule.allow, rule.access == ALL) {
         (_, true) => Vec::new(),
-        (true, false) => vec![instruction(AND, WANTED, 0, 0, i32::from(ALL) & !access), instruction(JUMP_NOT_EQUAL, WANTED, 0, 2, 0)],
+        (true, false) => {
+            vec![instruction(AND, WANTED, 0, 0, i32::from(ALL) & !access), instruction(JUMP_NOT_EQUAL, WANTED, 0, 2, 0)]
+        }
         (false, false) => vec![instruction(JUMP_SET, WANTED, 0, 1, access), instruction(JUMP, 0, 0, 2, 0)],
     };
     act.extend(answer(rule.allow));
@@ -147,7 +149,11 @@ mod tests {
                         context.extend(major.to_le_bytes());
                         context.extend(minor.to_le_bytes());
                         let answer = vm.execute_program(&mut context).unwrap();
-                        assert_eq!(answer == 1, granted(rules, kind, major, minor, access), "{rules:?} {kind:?} {major}:{minor} {access}");
+                        assert_eq!(
+                            answer == 1,
+                            granted(rules, kind, major, minor, access),
+                            "{rules:?} {kind:?} {major}:{minor} {access}"
+                        );
                     }
                 }
             }

@@ -67,12 +67,21 @@ pub(super) fn rules(user: &[spec::DeviceRule<'_>], problems: &mut Vec<Problem>) 
             Err(problem) => problems.push(problem),
         }
     }
-    out.extend(DEFAULTS.map(|(kind, major, minor, access)| DeviceRule { allow: true, kind, major, minor, access, index: None }));
+    out.extend(DEFAULTS.map(|(kind, major, minor, access)| DeviceRule {
+        allow: true,
+        kind,
+        major,
+        minor,
+        access,
+        index: None,
+    }));
     out
 }
 
 fn parse(rule: &spec::DeviceRule<'_>, index: usize) -> Result<DeviceRule, Problem> {
-    let bad = |field: &str, why: String| Problem::new(format!("/linux/resources/devices/{index}/{field}"), "device-rule", why);
+    let bad = |field: &str, why: String| {
+        Problem::new(format!("/linux/resources/devices/{index}/{field}"), "device-rule", why)
+    };
     let kind = match rule.kind.as_deref() {
         None | Some("a" | "") => Kind::All,
         Some("b") => Kind::Block,
@@ -95,7 +104,14 @@ fn parse(rule: &spec::DeviceRule<'_>, index: usize) -> Result<DeviceRule, Proble
     if access == 0 {
         return Err(bad("access", "an empty access says nothing; name some of r, w, m".into()));
     }
-    Ok(DeviceRule { allow: rule.allow, kind, major: number("major", rule.major)?, minor: number("minor", rule.minor)?, access, index: Some(index) })
+    Ok(DeviceRule {
+        allow: rule.allow,
+        kind,
+        major: number("major", rule.major)?,
+        minor: number("minor", rule.minor)?,
+        access,
+        index: Some(index),
+    })
 }
 
 /// The state of a v1 devices cgroup: a default, and exceptions from it.
@@ -115,8 +131,14 @@ pub(super) fn v1_writes(place: usize, rules: &[DeviceRule], rootless: bool, prob
                 state = Whitelist { allow_all: rule.allow, exceptions: Vec::new() };
             } else if let Some(hole) = state.apply(&rule) {
                 let index = rule.index.or(hole).unwrap_or(0);
-                let message = format!("rule {} concerns a part of a wider earlier rule, which cgroup v1 cannot express", text(&rule));
-                problems.push(Problem::new(format!("/linux/resources/devices/{index}"), "device-rule-hole", message).hint("order or split the rules so that none cuts a hole, or use cgroup v2"));
+                let message = format!(
+                    "rule {} concerns a part of a wider earlier rule, which cgroup v1 cannot express",
+                    text(&rule)
+                );
+                problems.push(
+                    Problem::new(format!("/linux/resources/devices/{index}"), "device-rule-hole", message)
+                        .hint("order or split the rules so that none cuts a hole, or use cgroup v2"),
+                );
             }
         }
     }
@@ -126,14 +148,17 @@ pub(super) fn v1_writes(place: usize, rules: &[DeviceRule], rootless: bool, prob
         phase: Phase::BeforeAttach,
         file: file.into(),
         value,
-        pointer: index.map_or(Cow::Borrowed("/linux/resources/devices"), |i| format!("/linux/resources/devices/{i}").into()),
+        pointer: index
+            .map_or(Cow::Borrowed("/linux/resources/devices"), |i| format!("/linux/resources/devices/{i}").into()),
         // A runtime without privilege has no say in v1 device rules, and makes no nodes.
         rule: if rootless { Rule::ParentMayRefuse } else { rule },
         group: 0,
     };
-    let (start, exception) = if state.allow_all { ("devices.allow", "devices.deny") } else { ("devices.deny", "devices.allow") };
+    let (start, exception) =
+        if state.allow_all { ("devices.allow", "devices.deny") } else { ("devices.deny", "devices.allow") };
     // "allow all" below a restricted parent is EPERM, and a new child has all that the parent has already.
-    let mut out = vec![write(start, "a".into(), None, if state.allow_all { Rule::ParentMayRefuse } else { Rule::Must })];
+    let mut out =
+        vec![write(start, "a".into(), None, if state.allow_all { Rule::ParentMayRefuse } else { Rule::Must })];
     for e in &state.exceptions {
         let rule = if e.index.is_none() { Rule::ParentMayRefuse } else { Rule::Must };
         out.push(write(exception, text(e), e.index, rule));
@@ -157,7 +182,11 @@ fn text(rule: &DeviceRule) -> String {
         Kind::Block => 'b',
         Kind::Char => 'c',
     };
-    let access: String = [('r', READ), ('w', WRITE), ('m', MKNOD)].iter().filter(|(_, bit)| rule.access & bit != 0).map(|(c, _)| *c).collect();
+    let access: String = [('r', READ), ('w', WRITE), ('m', MKNOD)]
+        .iter()
+        .filter(|(_, bit)| rule.access & bit != 0)
+        .map(|(c, _)| *c)
+        .collect();
     format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor))
 }
 
@@ -228,7 +257,10 @@ mod tests {
         let rules: Vec<_> = rules.iter().map(|t| user(t)).collect();
         let mut problems = Vec::new();
         let writes = v1_writes(0, &rules, false, &mut problems);
-        (writes.iter().map(|w| format!("{} {}", w.file.trim_start_matches("devices."), w.value)).collect(), problems.len())
+        (
+            writes.iter().map(|w| format!("{} {}", w.file.trim_start_matches("devices."), w.value)).collect(),
+            problems.len(),
+        )
     }
 
     #[test]
@@ -236,10 +268,23 @@ mod tests {
         let mut problems = Vec::new();
         let writes = v1_writes(3, &rules(&[], &mut problems), false, &mut problems);
         let all: Vec<_> = writes.iter().map(|w| w.value.as_str()).collect();
-        assert_eq!(all, [
-            "a", "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:8 rwm", "c 1:7 rwm", "c 5:0 rwm", "c 1:5 rwm", "c 1:9 rwm", "c 136:* rwm",
-            "c 5:2 rwm", "c 10:200 rwm",
-        ]);
+        assert_eq!(
+            all,
+            [
+                "a",
+                "c *:* m",
+                "b *:* m",
+                "c 1:3 rwm",
+                "c 1:8 rwm",
+                "c 1:7 rwm",
+                "c 5:0 rwm",
+                "c 1:5 rwm",
+                "c 1:9 rwm",
+                "c 136:* rwm",
+                "c 5:2 rwm",
+                "c 10:200 rwm",
+            ]
+        );
         assert_eq!((writes[0].file.as_ref(), writes[1].file.as_ref()), ("devices.deny", "devices.allow"));
         assert!(writes.iter().all(|w| w.place == 3 && w.phase == Phase::BeforeAttach));
         assert_eq!((&writes[0].rule, &writes[1].rule), (&Rule::Must, &Rule::ParentMayRefuse));
@@ -277,7 +322,10 @@ mod tests {
             access: Some(access.into()),
         };
         let mut problems = Vec::new();
-        rules(&[rule("x", 1, "r"), rule("c", -2, "r"), rule("c", 1, ""), rule("c", 1, "rx"), rule("c", -1, "r")], &mut problems);
+        rules(
+            &[rule("x", 1, "r"), rule("c", -2, "r"), rule("c", 1, ""), rule("c", 1, "rx"), rule("c", -1, "r")],
+            &mut problems,
+        );
         let at: Vec<_> = problems.iter().map(|p| p.pointer.rsplit("devices/").next().unwrap()).collect();
         assert_eq!(at, ["0/type", "1/major", "2/access", "3/access"]);
     }

@@ -77,7 +77,8 @@ impl Stored {
     pub fn attach(&self, subs: &[SubCgroup]) -> Result<Attach> {
         for controller in subs.iter().flat_map(|s| &s.controllers) {
             if !self.places.iter().any(|p| p.has(controller)) {
-                let message = format!("invalid --cgroup: the container has no v1 hierarchy with the controller {controller:?}");
+                let message =
+                    format!("invalid --cgroup: the container has no v1 hierarchy with the controller {controller:?}");
                 return Err(Error::new(ErrorKind::Request, "sub-cgroup", message));
             }
         }
@@ -91,7 +92,8 @@ impl Stored {
                 continue;
             }
             let path = format!("{path}/tasks");
-            let tasks = file::open_write(&dir, "tasks").map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
+            let tasks =
+                file::open_write(&dir, "tasks").map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
             out.tasks.push(tasks);
             out.paths.push(path);
         }
@@ -106,12 +108,15 @@ impl Stored {
     /// The process is gone, or is in a cgroup elsewhere (`ErrorKind::State`).
     pub fn unified_of(&self, proc: BorrowedFd<'_>, pid: i32) -> Result<Option<OwnedFd>> {
         let Some(place) = self.unified() else { return Ok(None) };
-        let text = file::read(proc, &format!("{pid}/cgroup")).map_err(|errno| Error::kernel(format!("read /proc/{pid}/cgroup"), errno))?;
+        let text = file::read(proc, &format!("{pid}/cgroup"))
+            .map_err(|errno| Error::kernel(format!("read /proc/{pid}/cgroup"), errno))?;
         // The mount may begin below the root of the paths, so what stands before does not count; the rest is opened
         // beneath the container's own cgroup whatever it says.
         let found = own_unified_path(&text).and_then(|path| Some(path.split_once(place.path.as_str())?.1));
         match found {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => open_sub(place, rest.trim_start_matches('/')).map(|(dir, _)| Some(dir)),
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                open_sub(place, rest.trim_start_matches('/')).map(|(dir, _)| Some(dir))
+            }
             _ => Err(Error::state(format!("process {pid} is not in the container's cgroup {}", place.path))),
         }
     }
@@ -142,7 +147,10 @@ mod tests {
 
     #[test]
     fn the_option_is_a_path_with_or_without_controllers() {
-        let sub = |c: &[&str], path: &str| SubCgroup { controllers: c.iter().map(|c| (*c).into()).collect(), path: path.into() };
+        let sub = |c: &[&str], path: &str| SubCgroup {
+            controllers: c.iter().map(|c| (*c).into()).collect(),
+            path: path.into(),
+        };
         assert_eq!(SubCgroup::parse("/a/b/").unwrap(), sub(&[], "a/b"));
         assert_eq!(SubCgroup::parse("cpu,memory:x").unwrap(), sub(&["cpu", "memory"], "x"));
         assert_eq!(SubCgroup::parse("pids:/").unwrap(), sub(&["pids"], ""));

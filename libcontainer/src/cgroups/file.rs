@@ -145,8 +145,13 @@ fn check_usage(dir: &Directory<'_>, w: &Write, file: &str) -> Result<()> {
     let usage = read(dir.fd, file).ok().and_then(|t| t.trim().parse::<u64>().ok());
     match (usage, w.value.parse::<u64>()) {
         (Some(usage), Ok(limit)) if limit <= usage => {
-            let what = format!("write {limit} to {}/{}: the memory limit is not above the present usage of {usage} bytes", dir.path, w.file);
-            Err(Error::kernel(what, Errno::EBUSY).at(w.pointer.clone()).hint("checkBeforeUpdate refuses such a limit; raise it or free memory"))
+            let what = format!(
+                "write {limit} to {}/{}: the memory limit is not above the present usage of {usage} bytes",
+                dir.path, w.file
+            );
+            Err(Error::kernel(what, Errno::EBUSY)
+                .at(w.pointer.clone())
+                .hint("checkBeforeUpdate refuses such a limit; raise it or free memory"))
         }
         // Unreadable: nothing to compare with.
         _ => Ok(()),
@@ -161,13 +166,22 @@ fn error(dir: &Directory<'_>, w: &Write, errno: Errno) -> Error {
     let hint: String = match (errno, w.file.as_ref()) {
         (Errno::EBUSY, "memory.limit_in_bytes" | "memory.memsw.limit_in_bytes") => {
             let number = |file: &str| read(dir.fd, file).map_or("?".into(), |t| t.trim().to_string());
-            format!("below the memory in use: {} bytes, peak {}", number("memory.usage_in_bytes"), number("memory.max_usage_in_bytes"))
+            format!(
+                "below the memory in use: {} bytes, peak {}",
+                number("memory.usage_in_bytes"),
+                number("memory.max_usage_in_bytes")
+            )
         }
         (Errno::EPERM, "devices.allow") => "the parent cgroup does not grant this device".into(),
         (Errno::EINVAL | Errno::EACCES | Errno::EBUSY | Errno::ERANGE, "cpuset.cpus" | "cpuset.mems") => {
-            format!("must be among the parent's: {}", read(dir.fd, &format!("../{}", w.file)).map_or("?".into(), |t| t.trim().to_string()))
+            format!(
+                "must be among the parent's: {}",
+                read(dir.fd, &format!("../{}", w.file)).map_or("?".into(), |t| t.trim().to_string())
+            )
         }
-        (Errno::EINVAL, "cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.rt_runtime_us") => "out of range, or more than the parent cgroup has".into(),
+        (Errno::EINVAL, "cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.rt_runtime_us") => {
+            "out of range, or more than the parent cgroup has".into()
+        }
         (Errno::ENODEV, _) => "no such device on the host".into(),
         (Errno::ENOENT, _) => "the kernel lacks this file, or the controller is not enabled for the cgroup".into(),
         _ => return e,

@@ -45,8 +45,8 @@ pub(super) fn frozen(dir: BorrowedFd<'_>, place: &StoredPlace) -> std::result::R
     if place.has("freezer") {
         return Ok(file::read(dir, "freezer.state")?.trim() != "THAWED");
     }
-    // cgroup.freeze is the wish and cgroup.events the state, which a cgroup above can cause too.
-    Ok(place.is_v2() && (file::read(dir, "cgroup.freeze")?.trim() == "1" || is_v2_frozen(dir)?))
+    // cgroup.events has the state, which a cgroup above can cause too; an empty cgroup is frozen as soon as it is told.
+    Ok(place.is_v2() && is_v2_frozen(dir)?)
 }
 
 fn is_v2_frozen(dir: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
@@ -85,7 +85,9 @@ fn freeze_and_wait(dir: BorrowedFd<'_>, place: &StoredPlace) -> std::result::Res
 
 impl Stored {
     fn freezer(&self) -> Result<&StoredPlace> {
-        self.place_of("freezer").ok_or_else(|| Error::state("the host has neither the v1 freezer controller nor cgroup v2").code("cgroup-controller"))
+        self.place_of("freezer").ok_or_else(|| {
+            Error::state("the host has neither the v1 freezer controller nor cgroup v2").code("cgroup-controller")
+        })
     }
 
     /// Freezes all processes and waits until they are, 10 s at most.
@@ -95,7 +97,8 @@ impl Stored {
     pub fn freeze(&self) -> Result<()> {
         let place = self.freezer()?;
         let dir = place.open_existing()?;
-        freeze_and_wait(dir.as_fd(), place).map_err(|errno| Error::kernel(format!("freeze {}", place.directory()), errno))
+        freeze_and_wait(dir.as_fd(), place)
+            .map_err(|errno| Error::kernel(format!("freeze {}", place.directory()), errno))
     }
 
     /// Thaws all processes.

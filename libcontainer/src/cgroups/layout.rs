@@ -114,7 +114,8 @@ impl Layout {
             _ => known(mounts)?.iter().filter(|x| x.v2).find_map(|x| Some((x.point.clone(), below(m.path, &x.root)?))),
         };
         let Some((mount, own)) = found else { return Ok(None) };
-        let controllers = read(&format!("{mount}/cgroup.controllers"))?.split_ascii_whitespace().map(Into::into).collect();
+        let controllers =
+            read(&format!("{mount}/cgroup.controllers"))?.split_ascii_whitespace().map(Into::into).collect();
         Ok(Some(Unified { mount, own, controllers }))
     }
 
@@ -125,7 +126,8 @@ impl Layout {
         let mut layout = Layout::default();
         for m in memberships(cgroup) {
             if m.controllers.is_empty() {
-                let place = mounts.iter().filter(|x| x.v2).find_map(|x| Some((x.point.clone(), below(m.path, &x.root)?)));
+                let place =
+                    mounts.iter().filter(|x| x.v2).find_map(|x| Some((x.point.clone(), below(m.path, &x.root)?)));
                 layout.unified = place.map(|(mount, own)| Unified {
                     mount,
                     own,
@@ -160,7 +162,8 @@ impl Layout {
 }
 
 fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error::kernel(format!("read {path}"), Errno::from_raw(e.raw_os_error().unwrap_or(0))))
+    std::fs::read_to_string(path)
+        .map_err(|e| Error::kernel(format!("read {path}"), Errno::from_raw(e.raw_os_error().unwrap_or(0))))
 }
 
 fn known(mounts: &mut Option<Vec<Mount>>) -> Result<&[Mount]> {
@@ -277,7 +280,11 @@ mod tests {
 
     #[test]
     fn a_v2_host_has_only_the_unified_tree() {
-        let l = Layout::from_text("0::/user.slice/a\n", "30 20 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n", "cpu memory");
+        let l = Layout::from_text(
+            "0::/user.slice/a\n",
+            "30 20 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n",
+            "cpu memory",
+        );
         assert!(l.is_v2());
         assert_eq!(l.unified.as_ref().map(|u| u.own.as_str()), Some("/user.slice/a"));
     }

@@ -117,19 +117,32 @@ mod tests {
 
     #[test]
     fn what_is_not_named_stays() {
-        let old = parse(r#"{"memory": {"limit": 9, "swap": 20}, "cpu": {"cpus": "0", "burst": 3, "quota": 5, "period": 7}, "pids": {"limit": 4},
-            "unified": {"a.b": "1", "c.d": "2"}, "devices": [{"allow": true}]}"#);
-        let new = parse(r#"{"memory": {"limit": 12, "swap": 0}, "cpu": {"quota": 6, "cpus": "", "period": 0}, "unified": {"c.d": "3"}, "devices": []}"#);
+        let old = parse(
+            r#"{"memory": {"limit": 9, "swap": 20}, "cpu": {"cpus": "0", "burst": 3, "quota": 5, "period": 7}, "pids": {"limit": 4},
+            "unified": {"a.b": "1", "c.d": "2"}, "devices": [{"allow": true}]}"#,
+        );
+        let new = parse(
+            r#"{"memory": {"limit": 12, "swap": 0}, "cpu": {"quota": 6, "cpus": "", "period": 0}, "unified": {"c.d": "3"}, "devices": []}"#,
+        );
         let out = merge(&old, &new);
-        assert_eq!(out, parse(r#"{"memory": {"limit": 12, "swap": 20}, "cpu": {"cpus": "0", "burst": 3, "quota": 6, "period": 7}, "pids": {"limit": 4},
-            "unified": {"a.b": "1", "c.d": "3"}, "devices": [{"allow": true}]}"#));
+        assert_eq!(
+            out,
+            parse(
+                r#"{"memory": {"limit": 12, "swap": 20}, "cpu": {"cpus": "0", "burst": 3, "quota": 6, "period": 7}, "pids": {"limit": 4},
+            "unified": {"a.b": "1", "c.d": "3"}, "devices": [{"allow": true}]}"#
+            )
+        );
         assert_eq!(merge(&old, &Resources::default()), old);
     }
 
     #[test]
     fn lists_are_merged_by_device() {
-        let old = parse(r#"{"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}, {"major": 8, "minor": 1, "rate": 1}]}}"#);
-        let new = parse(r#"{"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 1, "rate": 2}, {"major": 8, "minor": 2, "rate": 3}]}}"#);
+        let old = parse(
+            r#"{"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}, {"major": 8, "minor": 1, "rate": 1}]}}"#,
+        );
+        let new = parse(
+            r#"{"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 1, "rate": 2}, {"major": 8, "minor": 2, "rate": 3}]}}"#,
+        );
         let rates: Vec<_> = merge(&old, &new).block_io.unwrap().throttle_read_bps.iter().map(|d| d.rate).collect();
         assert_eq!(rates, [1, 2, 3]);
     }

@@ -54,7 +54,9 @@ impl Wanted {
 
 /// Whether `path` is the cgroup `own` or one above it. Both with a leading slash, without a trailing one.
 pub(super) fn is_own_or_above(path: &str, own: &str) -> bool {
-    path == "/" || path.is_empty() || own.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path == "/"
+        || path.is_empty()
+        || own.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -90,6 +92,8 @@ mod tests {
     #[test]
     fn our_own_cgroup_and_those_above_it_are_recognized() {
         assert!(is_own_or_above("/a", "/a/b") && is_own_or_above("/a/b", "/a/b") && is_own_or_above("/", "/"));
-        assert!(!is_own_or_above("/a/b/c", "/a/b") && !is_own_or_above("/a/bc", "/a/bcd") && !is_own_or_above("/x", "/"));
+        assert!(
+            !is_own_or_above("/a/b/c", "/a/b") && !is_own_or_above("/a/bc", "/a/bcd") && !is_own_or_above("/x", "/")
+        );
     }
 }

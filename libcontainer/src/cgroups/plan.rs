@@ -5,10 +5,10 @@
 use std::borrow::Cow;
 
 use super::device_program::{self, Instruction};
-use super::layout::Layout;
-use super::path::{self, Wanted};
-use super::limits::{self, Limits};
 use super::devices;
+use super::layout::Layout;
+use super::limits::{self, Limits};
+use super::path::{self, Wanted};
 use crate::error::Problem;
 use crate::spec::Resources;
 
@@ -173,7 +173,10 @@ impl CgroupPlan {
     fn place(&mut self, request: &Request<'_>, problems: &mut Vec<Problem>) {
         let layout = request.layout;
         if layout.hierarchies.is_empty() && layout.unified.is_none() {
-            problems.push(Problem::new(path::POINTER, "cgroup-none", "no cgroup hierarchy is mounted on this host").hint("mount cgroup2 on /sys/fs/cgroup"));
+            problems.push(
+                Problem::new(path::POINTER, "cgroup-none", "no cgroup hierarchy is mounted on this host")
+                    .hint("mount cgroup2 on /sys/fs/cgroup"),
+            );
             return;
         }
         let wanted = match Wanted::new(request.path, request.id) {
@@ -185,7 +188,9 @@ impl CgroupPlan {
         for (controllers, mount, path, own) in v1.chain(v2) {
             if path::is_own_or_above(&path, own) {
                 let message = format!("cgroupsPath names the cgroup {path} of {mount}, which the runtime itself is in");
-                problems.push(Problem::new(path::POINTER, "cgroups-path", message).hint("name a cgroup of the container's own"));
+                problems.push(
+                    Problem::new(path::POINTER, "cgroups-path", message).hint("name a cgroup of the container's own"),
+                );
                 self.places.clear();
                 return;
             }
@@ -202,7 +207,8 @@ impl CgroupPlan {
         } else if self.places.iter().any(Place::is_v2) {
             self.device_program = Some(device_program::compile(&rules));
         } else if !self.places.is_empty() {
-            let message = "the host has neither the v1 devices controller nor cgroup v2, so device rules cannot be enforced";
+            let message =
+                "the host has neither the v1 devices controller nor cgroup v2, so device rules cannot be enforced";
             problems.push(Problem::new("/linux/resources/devices", "cgroup-controller", message));
         }
     }
@@ -222,14 +228,18 @@ impl CgroupPlan {
 pub(super) fn mount_views(places: &[Place]) -> Vec<MountView> {
     let only_v2 = places.iter().all(Place::is_v2);
     let view = |p: &Place| {
-        let name = if only_v2 { "" } else { p.mount.rsplit('/').next().unwrap_or_default() };
+        let name = match p.controllers.as_slice() {
+            [] if only_v2 => String::new(),
+            [] => "unified".into(),
+            [name] => name.trim_start_matches("name=").into(),
+            several => several.join(","),
+        };
         let options = match p.controllers.as_slice() {
             [name] if name.starts_with("name=") => format!("none,{name}"),
             controllers => controllers.join(","),
         };
         let links = if p.controllers.len() > 1 { p.controllers.clone() } else { Vec::new() };
-        let links = links.into_iter().filter(|l| l != name).collect();
-        MountView { name: name.into(), source: p.directory(), links, options, v2: p.is_v2() }
+        MountView { name, source: p.directory(), links, options, v2: p.is_v2() }
     };
     places.iter().map(view).collect()
 }
@@ -259,16 +269,26 @@ mod tests {
     }
 
     fn v2() -> Layout {
-        Layout::from_text("0::/own/shell\n", "32 20 0:29 / /c rw - cgroup2 cgroup2 rw\n", "cpuset cpu io memory hugetlb pids")
+        Layout::from_text(
+            "0::/own/shell\n",
+            "32 20 0:29 / /c rw - cgroup2 cgroup2 rw\n",
+            "cpuset cpu io memory hugetlb pids",
+        )
     }
 
     /// The plan for a resources document: `file=value` in order without device rules, and the problems' pointers.
     fn plan(layout: &Layout, json: &str) -> (Vec<String>, Vec<String>, CgroupPlan) {
         let doc = crate::spec::resources(json.as_bytes(), "r").unwrap();
         let mut problems = Vec::new();
-        let request = Request { path: Some("/t"), id: "id", resources: Some(&doc.value), layout, rootless: false, owner: None };
+        let request =
+            Request { path: Some("/t"), id: "id", resources: Some(&doc.value), layout, rootless: false, owner: None };
         let plan = CgroupPlan::build(&request, &mut problems);
-        let files = plan.writes.iter().filter(|w| !w.file.starts_with("devices.")).map(|w| format!("{}={}", w.file, w.value)).collect();
+        let files = plan
+            .writes
+            .iter()
+            .filter(|w| !w.file.starts_with("devices."))
+            .map(|w| format!("{}={}", w.file, w.value))
+            .collect();
         (files, problems.into_iter().map(|p| p.pointer).collect(), plan)
     }
 
@@ -280,15 +300,32 @@ mod tests {
     fn v1_files_of_a_docker_like_configuration() {
         let (files, problems, plan) = plan(&v1(), DOCKER);
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(files, [
-            "cpuset.cpus=0-1", "cpuset.mems=0", "memory.limit_in_bytes=100", "memory.memsw.limit_in_bytes=300",
-            "memory.soft_limit_in_bytes=50", "cpu.shares=512", "cpu.cfs_period_us=10000", "cpu.cfs_quota_us=5000",
-            "cpu.cfs_burst_us=7", "blkio.weight=500", "blkio.throttle.read_bps_device=8:0 9", "pids.max=0",
-        ]);
+        assert_eq!(
+            files,
+            [
+                "cpuset.cpus=0-1",
+                "cpuset.mems=0",
+                "memory.limit_in_bytes=100",
+                "memory.memsw.limit_in_bytes=300",
+                "memory.soft_limit_in_bytes=50",
+                "cpu.shares=512",
+                "cpu.cfs_period_us=10000",
+                "cpu.cfs_quota_us=5000",
+                "cpu.cfs_burst_us=7",
+                "blkio.weight=500",
+                "blkio.throttle.read_bps_device=8:0 9",
+                "pids.max=0",
+            ]
+        );
         assert!(plan.device_program.is_none());
         let phases: Vec<_> = plan.writes.iter().map(|w| w.phase).collect();
         assert!(phases.is_sorted());
-        assert!(plan.writes.iter().filter(|w| w.file.starts_with("devices.") || w.file.starts_with("cpuset.")).all(|w| w.phase == Phase::BeforeAttach));
+        assert!(
+            plan.writes
+                .iter()
+                .filter(|w| w.file.starts_with("devices.") || w.file.starts_with("cpuset."))
+                .all(|w| w.phase == Phase::BeforeAttach)
+        );
         assert!(plan.writes.iter().filter(|w| w.file == "pids.max").all(|w| w.phase == Phase::Final));
     }
 
@@ -296,10 +333,22 @@ mod tests {
     fn v2_files_of_a_docker_like_configuration() {
         let (files, problems, plan) = plan(&v2(), DOCKER);
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(files, [
-            "cpuset.cpus=0-1", "cpuset.mems=0", "memory.swap.max=200", "memory.max=100", "memory.low=50", "cpu.weight=59",
-            "cpu.max=5000 10000", "cpu.max.burst=7", "io.bfq.weight=500", "io.max=8:0 rbps=9", "pids.max=0",
-        ]);
+        assert_eq!(
+            files,
+            [
+                "cpuset.cpus=0-1",
+                "cpuset.mems=0",
+                "memory.swap.max=200",
+                "memory.max=100",
+                "memory.low=50",
+                "cpu.weight=59",
+                "cpu.max=5000 10000",
+                "cpu.max.burst=7",
+                "io.bfq.weight=500",
+                "io.max=8:0 rbps=9",
+                "pids.max=0",
+            ]
+        );
         assert!(plan.device_program.is_some());
         let weight = plan.writes.iter().find(|w| w.file == "io.bfq.weight").unwrap();
         assert_eq!(weight.rule, Rule::OrElse("io.weight", "4950".into()));
@@ -322,7 +371,10 @@ mod tests {
         let huge = r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 9}]}"#;
         let (files, problems, hybrid_plan) = plan(&hybrid(), huge);
         assert_eq!((files, problems), (vec!["hugetlb.2MB.max=9".into(), "hugetlb.2MB.rsvd.max=9".into()], vec![]));
-        assert_eq!((hybrid_plan.needed_controllers, hybrid_plan.wanted_controllers), (vec!["hugetlb".to_string()], vec![]));
+        assert_eq!(
+            (hybrid_plan.needed_controllers, hybrid_plan.wanted_controllers),
+            (vec!["hugetlb".to_string()], vec![])
+        );
         assert_eq!(plan(&v1(), huge).1, ["/linux/resources/hugepageLimits/0"]);
         assert_eq!(plan(&v1(), r#"{"rdma": {"mlx/5": {"hcaHandles": 1}}}"#).1, ["/linux/resources/rdma/mlx~15"]);
         assert_eq!(plan(&v2(), r#"{"network": {"classID": 5}}"#).1, ["/linux/resources/network/classID"]);
@@ -345,7 +397,10 @@ mod tests {
             (r#"{"cpu": {"idle": 2}}"#, "/linux/resources/cpu/idle"),
             (r#"{"cpu": {"cpus": "0 1"}}"#, "/linux/resources/cpu/cpus"),
             (r#"{"blockIO": {"weight": 9}}"#, "/linux/resources/blockIO/weight"),
-            (r#"{"blockIO": {"throttleReadBpsDevice": [{"major": -1, "minor": 0, "rate": 1}]}}"#, "/linux/resources/blockIO/throttleReadBpsDevice/0"),
+            (
+                r#"{"blockIO": {"throttleReadBpsDevice": [{"major": -1, "minor": 0, "rate": 1}]}}"#,
+                "/linux/resources/blockIO/throttleReadBpsDevice/0",
+            ),
             (r#"{"hugepageLimits": [{"pageSize": "../x", "limit": 1}]}"#, "/linux/resources/hugepageLimits/0/pageSize"),
         ] {
             for layout in [v1(), v2()] {
@@ -363,8 +418,19 @@ mod tests {
 
     #[test]
     fn unified_is_written_last_line_by_line_and_cannot_leave_the_cgroup() {
-        let (files, problems, _) = plan(&v2(), r#"{"unified": {"io.max": "8:0 rbps=1\n8:1 rbps=2", "cgroup.max.depth": "3"}, "memory": {"limit": 1}}"#);
-        assert_eq!((files, problems.len()), (["memory.max=1", "io.max=8:0 rbps=1", "io.max=8:1 rbps=2", "cgroup.max.depth=3"].map(String::from).to_vec(), 0));
+        let (files, problems, _) = plan(
+            &v2(),
+            r#"{"unified": {"io.max": "8:0 rbps=1\n8:1 rbps=2", "cgroup.max.depth": "3"}, "memory": {"limit": 1}}"#,
+        );
+        assert_eq!(
+            (files, problems.len()),
+            (
+                ["memory.max=1", "io.max=8:0 rbps=1", "io.max=8:1 rbps=2", "cgroup.max.depth=3"]
+                    .map(String::from)
+                    .to_vec(),
+                0
+            )
+        );
         for key in ["../x.y", "/etc.x", "memory", "rdma.max", ".x"] {
             assert_eq!(plan(&v2(), &format!(r#"{{"unified": {{"{key}": "1"}}}}"#)).1.len(), 1, "{key}");
         }
@@ -375,13 +441,25 @@ mod tests {
 
     #[test]
     fn v1_only_fields_are_refused_on_v2_and_deprecated_ones_named() {
-        let (_, problems, p) = plan(&v2(), r#"{"memory": {"swappiness": 5, "disableOOMKiller": true, "kernel": 5, "kernelTCP": 5},
-            "cpu": {"realtimeRuntime": 5, "realtimePeriod": 6}, "blockIO": {"leafWeight": 20}}"#);
-        assert_eq!(problems, [
-            "/linux/resources/memory/swappiness", "/linux/resources/memory/disableOOMKiller", "/linux/resources/cpu/realtimePeriod",
-            "/linux/resources/cpu/realtimeRuntime", "/linux/resources/blockIO/leafWeight",
-        ]);
-        assert_eq!(p.ignored.iter().map(|i| i.pointer.as_str()).collect::<Vec<_>>(), ["/linux/resources/memory/kernel", "/linux/resources/memory/kernelTCP"]);
+        let (_, problems, p) = plan(
+            &v2(),
+            r#"{"memory": {"swappiness": 5, "disableOOMKiller": true, "kernel": 5, "kernelTCP": 5},
+            "cpu": {"realtimeRuntime": 5, "realtimePeriod": 6}, "blockIO": {"leafWeight": 20}}"#,
+        );
+        assert_eq!(
+            problems,
+            [
+                "/linux/resources/memory/swappiness",
+                "/linux/resources/memory/disableOOMKiller",
+                "/linux/resources/cpu/realtimePeriod",
+                "/linux/resources/cpu/realtimeRuntime",
+                "/linux/resources/blockIO/leafWeight",
+            ]
+        );
+        assert_eq!(
+            p.ignored.iter().map(|i| i.pointer.as_str()).collect::<Vec<_>>(),
+            ["/linux/resources/memory/kernel", "/linux/resources/memory/kernelTCP"]
+        );
     }
 
     #[test]
@@ -389,7 +467,10 @@ mod tests {
         let layout = hybrid();
         for path in ["/own", "/own/shell", "own/.."] {
             let mut problems = Vec::new();
-            CgroupPlan::build(&Request { path: Some(path), id: "id", resources: None, layout: &layout, rootless: false, owner: None }, &mut problems);
+            CgroupPlan::build(
+                &Request { path: Some(path), id: "id", resources: None, layout: &layout, rootless: false, owner: None },
+                &mut problems,
+            );
             assert_eq!(problems.len(), 1, "{path}");
         }
     }
@@ -398,9 +479,15 @@ mod tests {
     fn the_cgroup_mount_shows_each_hierarchy_with_its_symlinks() {
         let views = plan(&hybrid(), "{}").2.mount_views();
         let cpu = views.iter().find(|v| v.options == "cpu,cpuacct").unwrap();
-        assert_eq!((cpu.name.as_str(), cpu.links.as_slice(), cpu.source.as_str()), ("cpu,cpuacct", ["cpu".to_string(), "cpuacct".into()].as_slice(), "/c/cpu,cpuacct/t"));
+        assert_eq!(
+            (cpu.name.as_str(), cpu.links.as_slice(), cpu.source.as_str()),
+            ("cpu,cpuacct", ["cpu".to_string(), "cpuacct".into()].as_slice(), "/c/cpu,cpuacct/t")
+        );
         assert_eq!((views[0].name.as_str(), views[0].options.as_str()), ("systemd", "none,name=systemd"));
         assert_eq!((views.last().unwrap().name.as_str(), views.last().unwrap().v2), ("unified", true));
-        assert_eq!(plan(&v2(), "{}").2.mount_views(), [MountView { name: String::new(), source: "/c/t".into(), links: vec![], options: String::new(), v2: true }]);
+        assert_eq!(
+            plan(&v2(), "{}").2.mount_views(),
+            [MountView { name: String::new(), source: "/c/t".into(), links: vec![], options: String::new(), v2: true }]
+        );
     }
 }

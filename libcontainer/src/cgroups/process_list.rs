@@ -35,7 +35,8 @@ impl Stored {
     pub fn is_populated(&self) -> Result<bool> {
         let Some(place) = self.listed() else { return Ok(false) };
         let Some(dir) = place.open()? else { return Ok(false) };
-        populated(dir.as_fd(), place.is_v2()).map_err(|errno| Error::kernel(format!("read {}", place.directory()), errno))
+        populated(dir.as_fd(), place.is_v2())
+            .map_err(|errno| Error::kernel(format!("read {}", place.directory()), errno))
     }
 }
 
@@ -68,11 +69,18 @@ pub(super) fn populated(dir: BorrowedFd<'_>, v2: bool) -> std::result::Result<bo
 }
 
 /// Calls `visit` for a cgroup and then for all below it; those that vanish meanwhile are passed over.
-pub(super) fn walk(dir: BorrowedFd<'_>, visit: &mut dyn FnMut(BorrowedFd<'_>) -> std::result::Result<(), Errno>) -> std::result::Result<(), Errno> {
+pub(super) fn walk(
+    dir: BorrowedFd<'_>,
+    visit: &mut dyn FnMut(BorrowedFd<'_>) -> std::result::Result<(), Errno>,
+) -> std::result::Result<(), Errno> {
     descend(dir, visit, MAX_DEPTH)
 }
 
-fn descend(dir: BorrowedFd<'_>, visit: &mut dyn FnMut(BorrowedFd<'_>) -> std::result::Result<(), Errno>, depth: usize) -> std::result::Result<(), Errno> {
+fn descend(
+    dir: BorrowedFd<'_>,
+    visit: &mut dyn FnMut(BorrowedFd<'_>) -> std::result::Result<(), Errno>,
+    depth: usize,
+) -> std::result::Result<(), Errno> {
     visit(dir)?;
     for name in children(dir)? {
         if depth == 0 {
@@ -108,20 +116,27 @@ pub(super) fn open_child(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Resul
     openat(dir, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Refuses a cgroup that existed and has processes or is frozen: its limits and its end would be those of a stranger.
+/// Refuses a cgroup that existed and has processes: its limits and its end would be those of a stranger. Refuses any that
+/// is frozen, a new one by a cgroup above: init would hang at its attach.
 ///
 /// # Errors
 /// `ErrorKind::State`, codes `cgroup-not-empty` and `cgroup-frozen`.
 pub(super) fn refuse_used(dir: BorrowedFd<'_>, place: &StoredPlace, path: &str) -> Result<()> {
     let failed = |errno| Error::kernel(format!("read {path}"), errno);
-    if populated(dir, place.is_v2()).map_err(failed)? {
+    if place.made == 0 && populated(dir, place.is_v2()).map_err(failed)? {
         let n = list(dir).map_err(failed)?.len();
         let text = format!("container's cgroup is not empty: {n} process(es) found in {path}");
-        return Err(Error::state(text).code("cgroup-not-empty").at("/linux/cgroupsPath").hint("choose another cgroupsPath, or end these processes"));
+        return Err(Error::state(text)
+            .code("cgroup-not-empty")
+            .at("/linux/cgroupsPath")
+            .hint("choose another cgroupsPath, or end these processes"));
     }
     if super::freezer::frozen(dir, place).map_err(failed)? {
         let text = format!("container's cgroup unexpectedly frozen: {path}");
-        return Err(Error::state(text).code("cgroup-frozen").at("/linux/cgroupsPath").hint("thaw it, or choose another cgroupsPath"));
+        return Err(Error::state(text)
+            .code("cgroup-frozen")
+            .at("/linux/cgroupsPath")
+            .hint("thaw it, or choose another cgroupsPath"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
+use nix::sys::signal::Signal;
 use nix::sys::stat::lstat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -17,14 +18,31 @@ use crate::error::{Error, Result};
 /// How long rmdir is repeated while the last dead process leaves.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 
+/// The same for a cgroup that may be a stranger's.
+const DYING_WAIT: Duration = Duration::from_millis(300);
+
 impl Stored {
+    /// Kills what is left in the cgroup and removes it. A cgroup that is empty already, as after most containers, costs
+    /// no more than its rmdir: the list of processes is asked for only when the kernel calls it busy.
+    ///
+    /// # Errors
+    /// As [`Stored::kill_all`] and [`Stored::remove`].
+    pub fn destroy(&self) -> Result<()> {
+        if !self.listed().is_some_and(StoredPlace::remove_empty) {
+            self.kill_all(Signal::SIGKILL)?;
+            self.wait_empty(BUSY_WAIT)?;
+        }
+        self.remove()
+    }
+
     /// Removes the cgroup from every hierarchy, with its sub-cgroups and with the directories above that were made for
     /// it and that nobody else uses. The processes must be dead or dying: EBUSY is retried, for 10 s in all.
     ///
     /// # Errors
     /// The first directory that stays; the others are removed all the same.
     pub fn remove(&self) -> Result<()> {
-        let mut backoff = Backoff::new(BUSY_WAIT);
+        let unknown = self.places.iter().all(|p| p.inode == 0);
+        let mut backoff = Backoff::new(if unknown { DYING_WAIT } else { BUSY_WAIT });
         let mut first = Ok(());
         for place in &self.places {
             let done = place.remove(&mut backoff);
@@ -53,6 +71,17 @@ impl Stored {
 }
 
 impl StoredPlace {
+    /// One try. True when the cgroup was there, was ours, and is gone.
+    fn remove_empty(&self) -> bool {
+        let path = self.directory();
+        let ours = self.inode != 0 && lstat(path.as_str()).is_ok_and(|found| found.st_ino == self.inode);
+        let gone = ours && rmdir(&path).is_ok();
+        if gone {
+            self.remove_made_parents();
+        }
+        gone
+    }
+
     fn remove(&self, backoff: &mut Backoff) -> Result<()> {
         let path = self.directory();
         let found = match lstat(path.as_str()) {
@@ -64,12 +93,8 @@ impl StoredPlace {
         if (self.inode != 0 && found.st_ino != self.inode) || self.path.len() < 2 {
             return Ok(());
         }
-        // Before the inode was stored no process can have been put there: what is busy is somebody else's.
         if self.inode == 0 {
-            return match rmdir(&path) {
-                Ok(()) | Err(Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => Ok(()),
-                Err(errno) => Err(Error::kernel(format!("rmdir {path}"), errno)),
-            };
+            return remove_unknown(&path, backoff);
         }
         loop {
             match rmdir(&path) {
@@ -122,6 +147,19 @@ impl StoredPlace {
         match pids {
             Some(pids) if !pids.is_empty() => e.hint(format!("processes are still in it: {pids:?}")),
             _ => e,
+        }
+    }
+}
+
+/// Before the inode was stored only an init that dies with its parent can have been put there: what stays busy is
+/// somebody else's, and is left.
+fn remove_unknown(path: &str, backoff: &mut Backoff) -> Result<()> {
+    loop {
+        match rmdir(path) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) if backoff.pause() => {}
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => return Ok(()),
+            Err(errno) => return Err(Error::kernel(format!("rmdir {path}"), errno)),
         }
     }
 }

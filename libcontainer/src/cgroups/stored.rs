@@ -35,6 +35,10 @@ pub struct Stored {
 }
 
 impl StoredPlace {
+    pub(super) fn new(p: &Place, inode: u64, made: u32) -> StoredPlace {
+        StoredPlace { controllers: p.controllers.clone(), mount: p.mount.clone(), path: p.path.clone(), inode, made }
+    }
+
     /// The cgroup's directory on the host.
     pub fn directory(&self) -> String {
         format!("{}{}", self.mount, self.path)
@@ -76,8 +80,7 @@ impl StoredPlace {
 impl CgroupPlan {
     /// What is known before the cgroup is made: paths without inodes.
     pub fn stored(&self) -> Stored {
-        let place = |p: &Place| StoredPlace { controllers: p.controllers.clone(), mount: p.mount.clone(), path: p.path.clone(), inode: 0, made: 0 };
-        Stored { places: self.places.iter().map(place).collect() }
+        Stored { places: self.places.iter().map(|p| StoredPlace::new(p, 0, 0)).collect() }
     }
 }
 
@@ -99,8 +102,17 @@ impl Stored {
 
     /// What a `cgroup` mount of the container shows.
     pub fn mount_views(&self) -> Vec<MountView> {
-        let place = |p: &StoredPlace| Place { controllers: p.controllers.clone(), mount: p.mount.clone(), path: p.path.clone() };
-        super::plan::mount_views(&self.places.iter().map(place).collect::<Vec<_>>())
+        super::plan::mount_views(&self.planned())
+    }
+
+    /// The places as a plan has them.
+    pub(super) fn planned(&self) -> Vec<Place> {
+        let place = |p: &StoredPlace| Place {
+            controllers: p.controllers.clone(),
+            mount: p.mount.clone(),
+            path: p.path.clone(),
+        };
+        self.places.iter().map(place).collect()
     }
 
     /// The form of the state file: `[controllers, mount, path, inode, made]` for each hierarchy.
@@ -114,11 +126,14 @@ impl Stored {
     /// # Errors
     /// `ErrorKind::Internal`, code `state-file`: another shape, or a path that does not stay below its mount.
     pub fn from_json(value: &Value) -> Result<Stored> {
-        let bad = || Error::new(ErrorKind::Internal, "state-file", format!("unusable cgroup in the state file: {value}"));
+        let bad =
+            || Error::new(ErrorKind::Internal, "state-file", format!("unusable cgroup in the state file: {value}"));
         let place = |v: &Value| {
             let text = |i: usize| v.get(i).and_then(Value::as_str);
             let (controllers, mount, path) = (text(0)?, text(1)?, text(2)?);
-            let inside = path.len() > 1 && path.starts_with('/') && path.split('/').skip(1).all(|c| !c.is_empty() && c != "." && c != "..");
+            let inside = path.len() > 1
+                && path.starts_with('/')
+                && path.split('/').skip(1).all(|c| !c.is_empty() && c != "." && c != "..");
             if !inside || !mount.starts_with('/') {
                 return None;
             }
@@ -175,7 +190,8 @@ mod tests {
         for path in ["/", "", "a", "/..", "/a/../..", "/a/", "/a//b"] {
             assert!(Stored::from_json(&json!([["pids", "/c/pids", path, 1, 1]])).is_err(), "{path:?}");
         }
-        for other in [json!({}), json!([[1]]), json!([["pids", "/c", "/a", -1, 1]]), json!([["pids", "c", "/a", 1, 1]])] {
+        for other in [json!({}), json!([[1]]), json!([["pids", "/c", "/a", -1, 1]]), json!([["pids", "c", "/a", 1, 1]])]
+        {
             assert!(Stored::from_json(&other).is_err(), "{other}");
         }
     }

@@ -4,12 +4,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::delegate;
 use super::file::{self, Directory};
 use super::layout::Layout;
 use super::merge::merge;
-use super::plan::{CgroupPlan, Place, Rule, Write};
-use super::stored::Stored;
-use super::delegate;
+use super::plan::{CgroupPlan, Rule, Write};
+use super::stored::{Stored, StoredPlace};
 use crate::error::{Problem, Result};
 use crate::spec::Resources;
 
@@ -22,19 +22,30 @@ pub struct UpdatePlan {
 impl UpdatePlan {
     /// Decides what `update` changes in the cgroup `stored` of a container that was given `old` so far. Pure. The
     /// resources to remember afterwards are [`merge`]`(old, update)`.
-    pub fn build(stored: &Stored, layout: &Layout, old: &Resources<'_>, update: &Resources<'_>, problems: &mut Vec<Problem>) -> UpdatePlan {
+    pub fn build(
+        stored: &Stored,
+        layout: &Layout,
+        old: &Resources<'_>,
+        update: &Resources<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> UpdatePlan {
         let merged = merge(old, update);
         let all = plan(stored, layout, &merged, problems);
         let before = plan(stored, layout, old, &mut Vec::new());
         // Taken alone the update may be incomplete (swap without memory); here it only tells which files it is about.
         let alone = plan(stored, layout, update, &mut Vec::new());
-        let named = |w: &Write| alone.writes.iter().any(|a| a.place == w.place && a.file == w.file && device(a) == device(w));
+        let named =
+            |w: &Write| alone.writes.iter().any(|a| a.place == w.place && a.file == w.file && device(a) == device(w));
         let changed = |w: &Write| named(w) || !before.writes.contains(w);
         let groups: Vec<u8> = all.writes.iter().filter(|w| w.group > 0 && changed(w)).map(|w| w.group).collect();
         let mut plan = all;
         plan.writes.retain(|w| changed(w) || groups.contains(&w.group));
         if !update.devices.is_empty() {
-            plan.ignored.push(Problem::new("/linux/resources/devices", "ignored", "update leaves device rules as they are"));
+            plan.ignored.push(Problem::new(
+                "/linux/resources/devices",
+                "ignored",
+                "update leaves device rules as they are",
+            ));
         }
         UpdatePlan { plan }
     }
@@ -62,7 +73,7 @@ impl UpdatePlan {
         if let Some(place) = self.plan.unified().filter(|_| !self.plan.needed_controllers.is_empty()) {
             delegate::enable_controllers(place, &self.plan)?;
         }
-        let paths: Vec<String> = stored.places.iter().map(super::stored::StoredPlace::directory).collect();
+        let paths: Vec<String> = stored.places.iter().map(StoredPlace::directory).collect();
         let at = |place: usize| {
             let fd = dirs[place].as_ref().map(AsFd::as_fd);
             // Every place of a write was opened above.
@@ -80,8 +91,7 @@ impl UpdatePlan {
 }
 
 fn plan(stored: &Stored, layout: &Layout, resources: &Resources<'_>, problems: &mut Vec<Problem>) -> CgroupPlan {
-    let place = |p: &super::stored::StoredPlace| Place { controllers: p.controllers.clone(), mount: p.mount.clone(), path: p.path.clone() };
-    let mut plan = CgroupPlan { places: stored.places.iter().map(place).collect(), ..CgroupPlan::default() };
+    let mut plan = CgroupPlan { places: stored.planned(), ..CgroupPlan::default() };
     plan.limits(resources, layout, problems);
     plan
 }
@@ -138,22 +148,36 @@ mod tests {
         } else {
             Layout::from_text("0::/\n", "1 1 0:1 / /c rw - cgroup2 cgroup2 rw\n", "memory cpu io")
         };
-        let request = super::super::plan::Request { path: Some("/t"), id: "i", resources: None, layout: &layout, rootless: true, owner: None };
+        let request = super::super::plan::Request {
+            path: Some("/t"),
+            id: "i",
+            resources: None,
+            layout: &layout,
+            rootless: true,
+            owner: None,
+        };
         let stored = CgroupPlan::build(&request, &mut Vec::new()).stored();
         let parse = |t: &'static str| crate::spec::resources(t.as_bytes(), "r").unwrap().value;
         let (old, update) = (old.to_string().leak(), update.to_string().leak());
         let mut problems = Vec::new();
         let plan = UpdatePlan::build(&stored, &layout, &parse(old), &parse(update), &mut problems);
-        (plan.writes().iter().map(|w| format!("{}={}", w.file, w.value)).collect(), problems.into_iter().map(|p| p.pointer).collect())
+        (
+            plan.writes().iter().map(|w| format!("{}={}", w.file, w.value)).collect(),
+            problems.into_iter().map(|p| p.pointer).collect(),
+        )
     }
 
-    const OLD: &str = r#"{"memory": {"limit": 10, "swap": 20, "reservation": 5}, "cpu": {"shares": 512, "quota": 5, "period": 9}}"#;
+    const OLD: &str =
+        r#"{"memory": {"limit": 10, "swap": 20, "reservation": 5}, "cpu": {"shares": 512, "quota": 5, "period": 9}}"#;
 
     #[test]
     fn only_what_the_update_names_is_written_with_what_belongs_to_it() {
         assert_eq!(build(true, OLD, r#"{"cpu": {"quota": 7}}"#).0, ["cpu.cfs_period_us=9", "cpu.cfs_quota_us=7"]);
         assert_eq!(build(false, OLD, r#"{"cpu": {"quota": 7}}"#).0, ["cpu.max=7 9"]);
-        assert_eq!(build(true, OLD, r#"{"memory": {"limit": 15}}"#).0, ["memory.limit_in_bytes=15", "memory.memsw.limit_in_bytes=20"]);
+        assert_eq!(
+            build(true, OLD, r#"{"memory": {"limit": 15}}"#).0,
+            ["memory.limit_in_bytes=15", "memory.memsw.limit_in_bytes=20"]
+        );
         // v2 counts swap alone, so another memory limit means another number for the same sum.
         assert_eq!(build(false, OLD, r#"{"memory": {"limit": 15}}"#).0, ["memory.swap.max=5", "memory.max=15"]);
         assert_eq!(build(false, OLD, r#"{"memory": {"swap": 30}}"#).0, ["memory.swap.max=20"]);

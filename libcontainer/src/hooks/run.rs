@@ -283,3 +283,7 @@ impl Running {
 fn entry<'a>(fd: Option<&'a OwnedFd>, flags: PollFlags, pidfd: BorrowedFd<'a>) -> PollFd<'a> {
     fd.map_or(PollFd::new(pidfd, PollFlags::empty()), |fd| PollFd::new(fd.as_fd(), flags))
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -151,10 +151,4 @@ impl Container {
         let hooks = self.private().map(|(p, _)| p.hooks).unwrap_or_default();
         if hooks.is_null() { HookSet::default() } else { HookSet::from_json(&hooks).unwrap_or_default() }
     }
-
-    /// The state, for operations that need a finished create.
-    pub fn finished(&self) -> Result<&State> {
-        let creating = || Error::state(format!("container {} is still being created, or its create was killed", self.dir.id()));
-        self.state.as_ref().ok_or_else(creating)
-    }
 }

@@ -1,5 +1,6 @@
 //! `create` and `run`: intent, cgroup, clone, conversation with init, state; undone as a whole when anything fails.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -85,8 +86,10 @@ pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> 
     Ok(exit.status())
 }
 
-fn block_signals() -> Result<Signals> {
-    Signals::block().map_err(|e| Error::kernel("signalfd", e))
+/// Blocks all signals until the process ends. They are never let through again: one that came after the last look
+/// would end us as if nothing had been made.
+pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
+    Signals::block().map(ManuallyDrop::new).map_err(|e| Error::kernel("signalfd", e))
 }
 
 /// A create on its way: what was made so far, and how to take it back.

@@ -1,7 +1,5 @@
 //! Everything away, in an order that can be repeated: processes, cgroup, directory, poststop hooks.
 
-use std::time::Duration;
-
 use crate::cgroups::Stored;
 use crate::error::Result;
 use crate::hooks::{self, EnvDefault, HookKind, HookSet};
@@ -16,9 +14,7 @@ use crate::state::StateDir;
 pub(crate) fn destroy(dir: &StateDir, cgroup: Option<&Stored>, hooks: &HookSet, state: &HookState) -> Result<()> {
     if let Some(cgroup) = cgroup {
         // Without a PID namespace of its own, the container's processes outlive their init.
-        cgroup.kill_all(nix::sys::signal::Signal::SIGKILL)?;
-        cgroup.wait_empty(Duration::from_secs(10))?;
-        cgroup.remove()?;
+        cgroup.destroy()?;
     }
     dir.remove()?;
     run_poststop(hooks, state);

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use super::container::Container;
-use super::create::write_oom_score;
+use super::create::{block_signals, write_oom_score};
 use super::prepare::{check_preserved, read_document};
 use super::request::{Context, Exec, Status};
 use crate::capabilities;
@@ -35,7 +35,10 @@ use crate::terminal::signals::Signals;
 pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     let container = Container::open(ctx, &request.id)?;
     container.dir.lock(false)?;
-    check_status(&container, request)?;
+    if check_status(&container, request)? == Status::Paused {
+        // A child that enters a frozen cgroup waits there for `resume`, which needs the lock.
+        container.dir.unlock();
+    }
     let stopped = || Error::state("cannot exec in a stopped container");
     let init = container.pidfd()?.ok_or_else(stopped)?;
     let (private, filter) = container.private()?;
@@ -52,7 +55,7 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
-    let signals = Signals::block().map_err(|e| Error::kernel("signalfd", e))?;
+    let signals = block_signals()?;
     let mut launch = Launch { container: &container, plan, filter, init, pid_namespace: differing & namespaces::PID != 0, console };
     let spawned = launch.spawn(request)?;
     let settled = launch.settle(request, &spawned, &signals, pidfd_socket);
@@ -77,12 +80,13 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     Ok(exit.status())
 }
 
-fn check_status(container: &Container, request: &Exec) -> Result<()> {
-    let text = match container.status()? {
+fn check_status(container: &Container, request: &Exec) -> Result<Status> {
+    let status = container.status()?;
+    let text = match status {
         Status::Stopped => "cannot exec in a stopped container",
         Status::Creating => "cannot exec in a container that is still being created",
         Status::Paused if !request.ignore_paused => "cannot exec in a paused container (use --ignore-paused to override)",
-        _ => return Ok(()),
+        _ => return Ok(status),
     };
     Err(Error::state(text))
 }
@@ -192,7 +196,7 @@ impl Launch<'_> {
     fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<std::os::fd::BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
         let around = if self.pid_namespace { vec![(self.init.as_fd(), namespaces::PID)] } else { Vec::new() };
-        let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup };
+        let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup, within: None };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();

@@ -70,6 +70,10 @@ impl Fs {
             rootfs.set_root(tree);
             return Ok(());
         }
+        if self.dest.as_bytes() == b"dev" {
+            // Whatever was /dev before is covered.
+            rootfs.dev = None;
+        }
         match self.keep {
             Keep::Nothing => {}
             Keep::Proc => rootfs.set_proc(tree),

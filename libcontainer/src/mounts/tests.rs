@@ -113,7 +113,7 @@ fn every_problem_has_its_pointer() {
             r#"{{"mounts": [{{"destination": "", "type": "tmpfs"}}, {{"destination": "/a"}},
             {{"destination": "/a", "options": ["bind"]}}, {{"destination": "/a", "source": "/s", "options": ["bind", "size=1"]}},
             {{"destination": "/a", "type": "overlay", "options": ["lowerdir={long}"]}}, {{"destination": "/c", "type": "cgroup"}}],
-            "linux": {{"mountLabel": "l", "rootfsPropagation": "x", "maskedPaths": ["rel"]}}}}"#
+            "linux": {{"mountLabel": "l", "rootfsPropagation": "x", "maskedPaths": ["rel", "/a/.."]}}}}"#
         ),
         &facts(),
     );
@@ -121,12 +121,13 @@ fn every_problem_has_its_pointer() {
     assert_eq!(at, [
         "/linux/mountLabel", "/linux/rootfsPropagation", "/mounts/0/destination", "/mounts/1/type", "/mounts/2/source",
         "/mounts/3/options/1", "/mounts/4/options/0", "/mounts/5", "/linux/maskedPaths/0",
+        "/linux/maskedPaths/1",
     ]);
 }
 
 #[test]
 fn the_order_is_propagation_root_mounts_devices_pivot_and_restrictions() {
-    let json = r#"{"root": {"readonly": true}, "mounts": [{"destination": "/proc", "type": "proc"}],
+    let json = r#"{"root": {"readonly": true}, "mounts": [{"destination": "/proc", "type": "proc"}], "process": {"cwd": "/w/d/"},
         "linux": {"sysctl": {"net.a.b": "1"}, "readonlyPaths": ["/r", "/r/"], "maskedPaths": ["/m"], "rootfsPropagation": "rshared"}}"#;
     let (plan, problems) = planned(json, &MountFacts { net_ns: true, ..facts() });
     assert_eq!(problems, []);
@@ -145,9 +146,11 @@ fn the_order_is_propagation_root_mounts_devices_pivot_and_restrictions() {
         "symlink /dev/{ptmx,fd,stdin,stdout,stderr,core}",
         "pivot_root to rootfs, umount2 the old root",
         "mount_setattr recursive shared on /",
+        "mkdir /w/d",
         "mount_setattr ro on /",
         "write \"1\" to /proc/sys/net/a/b",
         "read-only path /r",
+        "mount a tmpfs with an empty file and an empty directory as the masks",
         "masked path /m",
     ];
     assert_eq!(words, want);

@@ -315,8 +315,11 @@ fn init_steps(
             out.push(step(Act::AwaitIdMaps, "/linux/uidMappings"));
             out.push(step(Act::BecomeRoot, "/linux/uidMappings"));
         }
+        Stage::UserNamespace if namespaces.has(namespaces::USER) => {
+            out.push(step(Act::BecomeRoot, "/linux/namespaces"));
+        }
         Stage::Join => {
-            for (index, join) in namespaces.join.iter().enumerate().filter(|(_, j)| !namespaces.parent_joins(j)) {
+            for (index, join) in namespaces.join.iter().enumerate().filter(|(_, j)| namespaces.child_joins(j)) {
                 out.push(step(Act::Join { index, flag: join.flag }, &join.pointer));
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! | message | from | reply | meaning |
 //! |---|---|---|---|
+//! | `Forked` | intermediate | none, it ends | pid and pidfd of the child, when a user namespace is joined |
 //! | `NeedMaps` | child | `Proceed` | the new user namespace waits for its id maps |
 //! | `MountsDone` | child | `Proceed`, only when hooks wait | mounts and devices are made, root not yet pivoted |
 //! | `Console` | child | none | the terminal's master, one descriptor by SCM_RIGHTS |
@@ -70,6 +71,8 @@ impl Write for Text {
 /// From child to parent.
 #[derive(Debug)]
 pub enum FromChild {
+    /// Pid and pidfd of the child that an intermediate process made.
+    Forked(i32, OwnedFd),
     /// Waits for uid_map and gid_map.
     NeedMaps,
     /// Mounts are made; limits may act now.
@@ -93,6 +96,7 @@ pub enum FromChild {
     Closed,
 }
 
+const FORKED: u8 = 7;
 const NEED_MAPS: u8 = 1;
 const MOUNTS_DONE: u8 = 2;
 const CONSOLE: u8 = 3;
@@ -127,6 +131,15 @@ impl Channel {
                 other => return other.map(drop),
             }
         }
+    }
+
+    /// Intermediate: hands over the child that it made.
+    ///
+    /// # Errors
+    /// EPIPE when the parent is gone.
+    pub fn forked(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let [a, b, c, d] = pid.to_le_bytes();
+        crate::sys::net::send_fd(self.0.as_fd(), pidfd, &[FORKED, a, b, c, d])
     }
 
     /// Child: asks for the id maps.
@@ -208,6 +221,9 @@ impl Channel {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         match (bytes.first(), fd) {
             (None, _) => Ok(FromChild::Closed),
+            (Some(&FORKED), Some(fd)) if n == 5 => {
+                Ok(FromChild::Forked(i32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]), fd))
+            }
             (Some(&CONSOLE), Some(fd)) => Ok(FromChild::Console(fd)),
             (Some(&NEED_MAPS), None) => Ok(FromChild::NeedMaps),
             (Some(&MOUNTS_DONE), None) => Ok(FromChild::MountsDone),

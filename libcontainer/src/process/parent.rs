@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces::{self, IdMaps, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
-use crate::sys::clone::{Cloned, clone3, exit_code, wait_pid};
+use crate::sys::clone::{CLONE_PARENT, Cloned, clone3, exit_code, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::pidfd::pidfd_send_signal;
@@ -39,13 +39,18 @@ pub struct CloneRequest<'a> {
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
+    /// User namespace that must own what the child makes: an intermediate process joins it and clones there, since the
+    /// parent could not come back from it.
+    pub within: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> CloneRequest<'a> {
     /// The request that `plan` amounts to.
     pub fn for_init(plan: &'a NamespacePlan, joined: &'a [OwnedFd], into_cgroup: Option<BorrowedFd<'a>>) -> Self {
         let around = plan.join.iter().zip(joined).filter(|(j, _)| plan.parent_joins(j));
+        let user = plan.join.iter().zip(joined).find(|(j, _)| j.flag == namespaces::USER);
         CloneRequest {
+            within: user.map(|(_, fd)| fd.as_fd()),
             flags: plan.clone_flags(),
             around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
             time_offsets: (plan.new & namespaces::TIME != 0).then_some(plan.time_offsets.as_str()),
@@ -54,19 +59,23 @@ impl<'a> CloneRequest<'a> {
     }
 }
 
-/// Clones; `child` runs in the new process and does not return. `Err(Refused)` tells that only the cgroup was refused.
+/// Clones; `child` runs in the new process and does not return. An error with code `into-cgroup` tells that only the
+/// cgroup was refused.
 ///
 /// # Errors
 /// clone3, setns or unshare failed; this process is back in its own namespaces.
 pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<Spawned> {
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
+    if let Some(user) = request.within {
+        return spawn_within(request, user, ours, theirs, child);
+    }
     let back = own_namespaces(request)?;
     let entered = enter(request);
     let cloned = entered.and_then(|()| clone3(request.flags, request.into_cgroup).map_err(|e| clone_error(request, e)));
     if let Ok(Cloned::Child) = cloned {
         drop(ours);
         child(theirs);
-        crate::sys::clone::exit_group(255);
+        exit_group(255);
     }
     // Even after a failure: this process must not stay where the child was to be born.
     for (fd, flag) in &back {
@@ -76,6 +85,50 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
         Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
         Cloned::Child => Err(Error::new(ErrorKind::Internal, "internal", "the child returned")),
     }
+}
+
+/// As [`spawn`], by way of a process that joins the user namespace and makes the child our own (CLONE_PARENT).
+fn spawn_within(
+    request: &CloneRequest<'_>,
+    user: BorrowedFd<'_>,
+    ours: Channel,
+    theirs: Channel,
+    child: impl FnOnce(Channel),
+) -> Result<Spawned> {
+    let first = clone3(0, None).map_err(|e| clone_error(request, e))?;
+    let Cloned::Parent(pid, _) = first else {
+        drop(ours);
+        intermediate(request, user, theirs, child);
+    };
+    drop(theirs);
+    let message = ours.receive().map_err(|e| Error::kernel("receive from the intermediate process", e));
+    let _ = wait_pid(pid, false);
+    match message? {
+        FromChild::Forked(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
+        FromChild::Failed { errno, detail, .. } => {
+            Err(clone_error(request, Errno::from_raw(errno))).map_err(|e| Error { message: detail, ..e }.at("/linux/namespaces"))
+        }
+        other => Err(Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?}"))),
+    }
+}
+
+fn intermediate(request: &CloneRequest<'_>, user: BorrowedFd<'_>, theirs: Channel, child: impl FnOnce(Channel)) -> ! {
+    let work = || {
+        // While the host's capabilities are there; it concerns only the child.
+        enter(request)?;
+        setns(user, namespaces::USER).map_err(|e| Error::kernel("join the user namespace", e))?;
+        let flags = request.flags | CLONE_PARENT;
+        clone3(flags, request.into_cgroup).map_err(|e| clone_error(request, e))
+    };
+    match work() {
+        Ok(Cloned::Child) => child(theirs),
+        Ok(Cloned::Parent(pid, pidfd)) => {
+            let _ = theirs.forked(pid, pidfd.as_fd());
+            exit_group(0)
+        }
+        Err(e) => theirs.failed(0, e.errno, e.message.as_bytes()),
+    }
+    exit_group(255)
 }
 
 fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {

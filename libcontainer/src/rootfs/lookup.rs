@@ -250,6 +250,8 @@ fn find_missing(root: BorrowedFd<'_>, path: &[u8], links: Links) -> Result<Place
                 work.push(&next.as_bytes()[..end]).at("destination")?;
             }
             Err(Errno::ENOENT) => return make_parents(entry, after),
+            // Something else appeared since the lookup: look again.
+            Err(Errno::EINVAL) if links == Links::InRoot => {}
             Err(errno) => return Err(StepError { errno, what: "readlinkat" }),
         }
     }

@@ -77,8 +77,8 @@ impl Rootfs {
     /// copy that crosses into a user namespace by descriptor does not get its flags locked there.
     ///
     /// # Errors
-    /// The step that failed, and why.
-    pub fn open_sources(&mut self, plan: &mut RootfsPlan, uid: u32, gid: u32) -> Result<(), (Planned, StepError)> {
+    /// The place in `plan.prepare` of the step that failed, and why.
+    pub fn open_sources(&mut self, plan: &mut RootfsPlan, uid: u32, gid: u32) -> Result<(), (usize, StepError)> {
         // Of this thread only, and the kernel drops the capabilities over files with it (setfsuid(2)).
         let (old_gid, old_uid) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
         let hidden: Vec<usize> = (0..plan.prepare.len())
@@ -93,14 +93,13 @@ impl Rootfs {
         setfsuid(old_uid);
         setfsgid(old_gid);
         for i in hidden {
-            let planned = &mut plan.prepare[i];
-            let Step::Bind(bind) = &mut planned.step else { continue };
+            let Step::Bind(bind) = &mut plan.prepare[i].step else { continue };
             match bind.copy() {
                 Ok(tree) => {
                     bind.opened = Some(self.kept.len());
                     self.kept.push(Some(tree));
                 }
-                Err(e) => return Err((planned.clone(), e)),
+                Err(e) => return Err((i, e)),
             }
         }
         Ok(())

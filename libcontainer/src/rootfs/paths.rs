@@ -6,9 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::fchdir;
 
 use super::lookup::{Place, find, is_directory, open_beneath, open_in_root};
+use super::step::Path;
 use super::{At, Rootfs, StepError};
 use crate::mounts::step::SetAttr;
 use crate::sys::mount;
@@ -29,50 +32,73 @@ pub(crate) fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Result<(), StepErro
     mount::move_mount(tree.as_fd(), fd.as_fd()).at("move_mount")
 }
 
-/// The source of all masks: one read-only tmpfs with an empty file and an empty directory.
+/// The source of all masks: one read-only tmpfs with an empty file and an empty directory. It is attached below one of its
+/// masks: before 6.15 open_tree(2) copies attached mounts only, and a detached one would cost a grace period (~0.1 ms)
+/// when its last descriptor is closed.
 #[derive(Debug)]
-pub(crate) struct Mask {
-    tree: OwnedFd,
-    /// Attached somewhere: a detached mount costs a grace period of ~0.1 ms when its last descriptor is closed.
-    attached: bool,
+pub(crate) enum Mask {
+    /// The tmpfs itself, below the mask of a directory.
+    Tree(OwnedFd),
+    /// Its file alone, below the mask of a file: no masked path is a directory.
+    File(OwnedFd),
 }
 
-impl Mask {
-    fn new() -> Result<Self, StepError> {
-        let fs = mount::fsopen(c"tmpfs").at("fsopen")?;
-        // Nothing of the container's is used: its /dev/null may be anything (CVE-2025-31133).
-        for (key, value) in [(c"source", c"mask"), (c"mode", c"555"), (c"nr_inodes", c"3"), (c"nr_blocks", c"1")] {
-            mount::fsconfig_string(fs.as_fd(), key, value).at("fsconfig FSCONFIG_SET_STRING")?;
-        }
-        mount::fsconfig_create(fs.as_fd()).at("fsconfig FSCONFIG_CMD_CREATE")?;
-        let attr = mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
-        let tree = mount::fsmount(fs.as_fd(), attr).at("fsmount")?;
-        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        openat(&tree, c"file", flags, Mode::from_bits_truncate(0o444)).at("openat O_CREAT")?;
-        mkdirat(&tree, c"dir", Mode::from_bits_truncate(0o555)).at("mkdirat")?;
-        // The superblock too: a mount's own flag could be lifted by whoever may remount it.
-        mount::fsconfig_flag(fs.as_fd(), c"ro").at("fsconfig ro")?;
-        mount::fsconfig_reconfigure(fs.as_fd()).at("fsconfig FSCONFIG_CMD_RECONFIGURE")?;
-        SetAttr::bits(mount::MOUNT_ATTR_RDONLY, 0, false).apply(tree.as_fd())?;
-        Ok(Mask { tree, attached: false })
+fn mask_tmpfs() -> Result<OwnedFd, StepError> {
+    let fs = mount::fsopen(c"tmpfs").at("fsopen")?;
+    for (key, value) in [(c"source", c"mask"), (c"mode", c"555"), (c"nr_inodes", c"3"), (c"nr_blocks", c"1")] {
+        mount::fsconfig_string(fs.as_fd(), key, value).at("fsconfig FSCONFIG_SET_STRING")?;
     }
+    mount::fsconfig_create(fs.as_fd()).at("fsconfig FSCONFIG_CMD_CREATE")?;
+    let attr = mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
+    let tree = mount::fsmount(fs.as_fd(), attr).at("fsmount")?;
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    openat(&tree, c"file", flags, Mode::from_bits_truncate(0o444)).at("openat O_CREAT")?;
+    mkdirat(&tree, c"dir", Mode::from_bits_truncate(0o555)).at("mkdirat")?;
+    // The superblock too: a mount's own flag could be lifted by whoever may remount it.
+    mount::fsconfig_flag(fs.as_fd(), c"ro").at("fsconfig ro")?;
+    mount::fsconfig_reconfigure(fs.as_fd()).at("fsconfig FSCONFIG_CMD_RECONFIGURE")?;
+    SetAttr::bits(mount::MOUNT_ATTR_RDONLY, 0, false).apply(tree.as_fd())?;
+    Ok(tree)
+}
+
+/// Makes the source, unless none of `paths` exists. Nothing of the container's own is used for it: its /dev/null may be
+/// anything (CVE-2025-31133).
+pub(crate) fn mask_source(rootfs: &mut Rootfs, paths: &[Path]) -> Result<(), StepError> {
+    let root = rootfs.root()?;
+    let mut file = None;
+    for path in paths {
+        let Some(fd) = existing(root, &path.0)? else { continue };
+        if is_directory(fd.as_fd())? {
+            let tree = mask_tmpfs()?;
+            mount::move_mount(tree.as_fd(), fd.as_fd()).at("move_mount")?;
+            rootfs.mask = Some(Mask::Tree(tree));
+            return Ok(());
+        }
+        file.get_or_insert(fd);
+    }
+    let Some(file) = file else { return Ok(()) };
+    // Attached over "/" for as long as it takes to copy the file; nobody else is in this mount namespace yet.
+    let tree = mask_tmpfs()?;
+    mount::move_mount(tree.as_fd(), root).at("move_mount")?;
+    let copy = mount::open_tree_clone(tree.as_fd(), c"file", false).at("open_tree")?;
+    fchdir(&tree).at("fchdir")?;
+    umount2(c".", MntFlags::MNT_DETACH).at("umount2")?;
+    fchdir(root).at("fchdir")?;
+    mount::move_mount(copy.as_fd(), file.as_fd()).at("move_mount")?;
+    rootfs.mask = Some(Mask::File(copy));
+    Ok(())
 }
 
 /// Covers a path with an empty file or directory.
-pub(crate) fn mask(rootfs: &mut Rootfs, path: &CStr) -> Result<(), StepError> {
-    let Some(fd) = existing(rootfs.root()?, path)? else { return Ok(()) };
-    let directory = is_directory(fd.as_fd())?;
-    if rootfs.mask.is_none() {
-        rootfs.mask = Some(Mask::new()?);
-    }
-    let Some(mask) = rootfs.mask.as_mut() else { return Ok(()) };
-    if directory && !mask.attached {
-        // The source itself goes below the first masked directory's mask, where it costs nothing at close.
-        mount::move_mount(mask.tree.as_fd(), fd.as_fd()).at("move_mount")?;
-        mask.attached = true;
-    }
-    let name = if directory { c"dir" } else { c"file" };
-    let copy = mount::open_tree_clone(mask.tree.as_fd(), name, false).at("open_tree")?;
+pub(crate) fn mask(rootfs: &Rootfs, path: &CStr) -> Result<(), StepError> {
+    let (Some(mask), Some(fd)) = (&rootfs.mask, existing(rootfs.root()?, path)?) else { return Ok(()) };
+    let (tree, name) = match (mask, is_directory(fd.as_fd())?) {
+        (Mask::Tree(tree), true) => (tree, c"dir"),
+        (Mask::Tree(tree), false) => (tree, c"file"),
+        (Mask::File(file), false) => (file, c""),
+        (Mask::File(_), true) => return Err(StepError { errno: Errno::ESTALE, what: "a masked path has changed" }),
+    };
+    let copy = mount::open_tree_clone(tree.as_fd(), name, false).at("open_tree")?;
     mount::move_mount(copy.as_fd(), fd.as_fd()).at("move_mount")
 }
 

@@ -59,7 +59,8 @@ pub struct RootfsPlan {
     /// Propagation, root, mounts in the spec's order, devices, links. Then prestart, createRuntime and createContainer
     /// hooks run: they see the finished tree from the host's root.
     pub prepare: Vec<Planned>,
-    /// pivot_root, the root's propagation. The host's tree is gone after it; the console is bound next.
+    /// pivot_root, the root's propagation, the working directory. The host's tree is gone after it; the console is bound
+    /// next.
     pub enter: Vec<Planned>,
     /// Read-only mounts and root, sysctl, read-only and masked paths: whatever would stop the steps before.
     pub restrict: Vec<Planned>,
@@ -96,6 +97,11 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
     // After the mounts, which may provide /dev; before the pivot, because a node may have to be bound from the host.
     out.prepare.extend(devices::plan(nodes, facts, mounts.dev_is_bound, problems));
     enter(&mut out.enter, facts, propagation);
+    // Made while the root is still writable. That a cwd is given and absolute is checked with the process.
+    let cwd = spec.process.as_ref().and_then(|p| p.cwd.as_deref()).filter(|cwd| cwd.starts_with('/'));
+    if let Some(cwd) = cwd.and_then(inside).filter(|cwd| cwd.as_bytes() != b".") {
+        out.enter.push(Planned::new("/process/cwd", Step::Directory(Path(cwd))));
+    }
     // Read-only after everything that makes mount points or nodes in them (the console is the last).
     out.restrict.extend(mounts.readonly);
     if readonly_root {
@@ -108,6 +114,10 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
         paths(&linux.readonly_paths, "/linux/readonlyPaths", &mut readonly, problems);
         paths(&linux.masked_paths, "/linux/maskedPaths", &mut masked, problems);
         out.restrict.extend(readonly.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::ReadonlyPath(Path(path)) }));
+        if !masked.is_empty() {
+            let list = masked.iter().map(|(_, path)| Path(path.clone())).collect();
+            out.restrict.push(Planned::new("/linux/maskedPaths", Step::MaskSource(list)));
+        }
         // After the read-only paths, whose copies would show what was masked before.
         out.restrict.extend(masked.into_iter().map(|(pointer, path)| Planned { pointer, step: Step::MaskedPath(Path(path)) }));
     }
@@ -155,6 +165,8 @@ fn before_bind(propagation: Option<(u64, bool)>) -> (u64, bool) {
     match propagation {
         None => (mount::MS_SLAVE, true),
         Some((mount::MS_UNBINDABLE, recursive)) => (mount::MS_PRIVATE, recursive),
+        // All of the old tree: the root is copied from it, and a copy of a shared mount would be shared with the host.
+        Some((mount::MS_SLAVE, _)) => (mount::MS_SLAVE, true),
         Some(other) => other,
     }
 }
@@ -191,6 +203,8 @@ fn paths(list: &[crate::spec::Str<'_>], pointer: &str, out: &mut Vec<(String, CS
     for (i, text) in list.iter().enumerate() {
         let pointer = format!("{pointer}/{i}");
         match inside(text).filter(|_| text.starts_with('/')) {
+            // A mount over "/" is not seen by those who have their root there, but by whoever joins later.
+            Some(path) if path.as_bytes() == b"." => problems.push(Problem::new(pointer, "path", "must not be the root")),
             Some(path) if out.iter().any(|(_, old)| *old == path) => {}
             Some(path) => out.push((pointer, path)),
             None => problems.push(Problem::new(pointer, "path", "must be an absolute path")),

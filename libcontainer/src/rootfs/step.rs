@@ -70,6 +70,8 @@ pub enum Step {
     Sysctl(Sysctl),
     /// A tree becomes read-only, with what is mounted in it.
     ReadonlyPath(Path),
+    /// The source of the masks for these paths.
+    MaskSource(Vec<Path>),
     /// A file or directory is covered by an empty one.
     MaskedPath(Path),
 }
@@ -103,6 +105,7 @@ impl Step {
             Step::ReadonlyRoot => READONLY.apply(rootfs.root()?),
             Step::Sysctl(sysctl) => sysctl.apply(rootfs),
             Step::ReadonlyPath(path) => paths::readonly(rootfs.root()?, &path.0),
+            Step::MaskSource(list) => paths::mask_source(rootfs, list),
             Step::MaskedPath(path) => paths::mask(rootfs, &path.0),
         }
     }
@@ -135,6 +138,7 @@ impl fmt::Display for Step {
             Step::ReadonlyRoot => write!(f, "{READONLY} on /"),
             Step::Sysctl(sysctl) => sysctl.fmt(f),
             Step::ReadonlyPath(path) => write!(f, "read-only path {}", Dest(&path.0)),
+            Step::MaskSource(_) => f.write_str("mount a tmpfs with an empty file and an empty directory as the masks"),
             Step::MaskedPath(path) => write!(f, "masked path {}", Dest(&path.0)),
         }
     }

@@ -1,8 +1,12 @@
 //! The features document: what this build understands, whatever the host has.
+//! Namespaces, capabilities and mount options come from the tables that plans are made with; the seccomp words from lists
+//! that a test holds against the plan.
 //! runtime-spec features.md, features-linux.md.
 
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use crate::{capabilities, mounts, namespaces};
 
 /// Oldest runtime-spec whose configurations are taken.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
@@ -14,119 +18,6 @@ const LIKE_RUNC: &str = "1.4.0";
 
 const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
-
-/// Names in order of their numbers (linux v6.18 include/uapi/linux/capability.h).
-const CAPABILITIES: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
-/// mount(8) options and runtime-spec config.md#mounts.
-const MOUNT_OPTIONS: &[&str] = &[
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "idmap",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "private",
-    "ratime",
-    "rbind",
-    "rdev",
-    "rdiratime",
-    "relatime",
-    "remount",
-    "rexec",
-    "ridmap",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "ro",
-    "rprivate",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rshared",
-    "rslave",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-    "runbindable",
-    "rw",
-    "shared",
-    "silent",
-    "slave",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    "tmpcopyup",
-    "unbindable",
-];
-
 const SECCOMP_ACTIONS: &[&str] = &[
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
@@ -134,7 +25,6 @@ const SECCOMP_ACTIONS: &[&str] = &[
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
     "SCMP_ACT_LOG",
-    "SCMP_ACT_NOTIFY",
     "SCMP_ACT_TRACE",
     "SCMP_ACT_TRAP",
 ];
@@ -142,15 +32,38 @@ const SECCOMP_ACTIONS: &[&str] = &[
 const SECCOMP_OPERATORS: &[&str] =
     &["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"];
 
-const SECCOMP_ARCHS: &[&str] =
-    &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"];
-
-const SECCOMP_FLAGS: &[&str] = &[
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+/// Those of another machine than this one are taken and filter nothing.
+const SECCOMP_ARCHS: &[&str] = &[
+    "SCMP_ARCH_AARCH64",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_SH",
+    "SCMP_ARCH_SHEB",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_X86",
+    "SCMP_ARCH_X86_64",
 ];
+
+const SECCOMP_FLAGS: &[&str] =
+    &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
+
+/// Of a listener, which is not supported yet.
+const SECCOMP_KNOWN_FLAGS: &[&str] = &["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
 
 /// The document as JSON with four spaces of indent and a final newline. `version` and `commit` are the program's.
 pub fn document(version: &str, commit: &str) -> String {
@@ -166,28 +79,31 @@ fn value(version: &str, commit: &str) -> Value {
     if !commit.is_empty() {
         annotations["io.github.wherry.commit"] = commit.into();
     }
+    let mut namespaces: Vec<&str> = namespaces::KINDS.iter().map(|kind| kind.word).collect();
+    namespaces.sort_unstable();
+    let known_flags = [SECCOMP_FLAGS, SECCOMP_KNOWN_FLAGS].concat();
     json!({
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION_MAX,
         "hooks": HOOKS,
-        "mountOptions": MOUNT_OPTIONS,
+        "mountOptions": mounts::option_names().collect::<Vec<_>>(),
         "linux": {
-            "namespaces": NAMESPACES,
-            "capabilities": CAPABILITIES,
+            "namespaces": namespaces,
+            "capabilities": capabilities::names(),
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": SECCOMP_ACTIONS,
                 "operators": SECCOMP_OPERATORS,
                 "archs": SECCOMP_ARCHS,
-                "knownFlags": SECCOMP_FLAGS,
+                "knownFlags": known_flags,
                 "supportedFlags": SECCOMP_FLAGS,
             },
-            "apparmor": {"enabled": true},
-            "selinux": {"enabled": true},
+            "apparmor": {"enabled": false},
+            "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
             "memoryPolicy": {"modes": [], "flags": []},
-            "mountExtensions": {"idmap": {"enabled": true}},
+            "mountExtensions": {"idmap": {"enabled": false}},
             "netDevices": {"enabled": false},
         },
         "annotations": annotations,
@@ -208,7 +124,9 @@ pub(super) fn indented(value: &Value, indent: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Seccomp, config};
     use super::*;
+    use crate::seccomp;
 
     #[test]
     fn engines_find_what_they_look_for() {
@@ -219,15 +137,51 @@ mod tests {
         for option in ["rro", "rnodev", "rnoexec", "rnosuid", "rnosymfollow", "rstrictatime"] {
             assert!(value["mountOptions"].as_array().unwrap().contains(&option.into()), "{option}");
         }
+        assert_eq!(
+            value["linux"]["namespaces"],
+            json!(["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"])
+        );
         assert_eq!(value["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
-        assert_eq!(value["linux"]["mountExtensions"]["idmap"]["enabled"], true);
         assert!(text.starts_with("{\n    \"") && text.ends_with("\n}\n"));
     }
 
+    /// Problems of the seccomp profile `profile`, with nothing but what it says.
+    fn problems(profile: Value) -> usize {
+        let text = json!({"linux": {"seccomp": profile}}).to_string();
+        let doc = config(text.as_bytes(), "config.json").unwrap();
+        let profile: Seccomp<'_> = doc.value.linux.unwrap().seccomp.unwrap();
+        let mut problems = Vec::new();
+        seccomp::plan(&profile, true, &mut problems);
+        problems.len()
+    }
+
     #[test]
-    fn lists_are_sorted_and_without_doubles() {
-        for list in [NAMESPACES, MOUNT_OPTIONS, SECCOMP_ACTIONS, SECCOMP_OPERATORS, SECCOMP_ARCHS, SECCOMP_FLAGS] {
-            assert!(list.windows(2).all(|pair| pair[0] < pair[1]), "{list:?}");
+    fn the_seccomp_words_are_those_that_a_plan_takes() {
+        for action in
+            ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY", "TRACE", "TRAP", "NOPE"]
+        {
+            let action = format!("SCMP_ACT_{action}");
+            let profile =
+                json!({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["ptrace"], "action": action}]});
+            assert_eq!(problems(profile) == 0, SECCOMP_ACTIONS.contains(&action.as_str()), "{action}");
+        }
+        for op in ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ", "NOPE"] {
+            let op = format!("SCMP_CMP_{op}");
+            let rule =
+                json!({"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": op}]});
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+            assert_eq!(problems(profile) == 0, SECCOMP_OPERATORS.contains(&op.as_str()), "{op}");
+        }
+        for flag in [SECCOMP_FLAGS, SECCOMP_KNOWN_FLAGS, &["SECCOMP_FILTER_FLAG_NOPE"]].concat() {
+            let profile = json!({"defaultAction": "SCMP_ACT_LOG", "flags": [flag], "syscalls": []});
+            assert_eq!(problems(profile) == 0, SECCOMP_FLAGS.contains(&flag), "{flag}");
+        }
+        for arch in SECCOMP_ARCHS {
+            assert_eq!(
+                problems(json!({"defaultAction": "SCMP_ACT_LOG", "architectures": [arch], "syscalls": []})),
+                0,
+                "{arch}"
+            );
         }
     }
 }

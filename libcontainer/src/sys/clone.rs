@@ -14,6 +14,8 @@ use nix::errno::Errno;
 pub const PANIC_TAG: u8 = 0xfe;
 /// Linux 5.7; libc's constant of that name is too narrow.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// The new process becomes a child of the caller's parent.
+pub const CLONE_PARENT: u64 = libc::CLONE_PARENT as u64;
 /// Longest record.
 pub const RECORD: usize = 1024;
 
@@ -30,7 +32,7 @@ pub enum Cloned {
 }
 
 /// clone3(2) without shared memory, like fork(2), with `CLONE_PIDFD` and SIGCHLD at exit.
-/// `into_cgroup` adds `CLONE_INTO_CGROUP` (Linux 5.7).
+/// `into_cgroup` adds `CLONE_INTO_CGROUP` (Linux 5.7). With [`CLONE_PARENT`] the new process is the caller's sibling.
 ///
 /// The process must have one thread: only then is the child's copy of the heap and of every lock consistent.
 ///
@@ -43,7 +45,8 @@ pub fn clone3(flags: u64, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling has the exit signal of the process that asks; giving one is EINVAL.
+        exit_signal: if flags & CLONE_PARENT == 0 { libc::SIGCHLD as u64 } else { 0 },
         stack: 0,
         stack_size: 0,
         tls: 0,

@@ -11,14 +11,17 @@ const KEYCTL_DESCRIBE: libc::c_ulong = 6;
 
 /// Serial number of a key or keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Serial(pub i32);
+pub struct Serial(i32);
 
-/// KEYCTL_JOIN_SESSION_KEYRING: joins the session keyring `name`, or makes it.
+/// KEY_SPEC_SESSION_KEYRING: the caller's session keyring.
+pub const SESSION: Serial = Serial(-3);
+
+/// KEYCTL_JOIN_SESSION_KEYRING: joins the session keyring `name`, or makes it; it is [`SESSION`] then. The call's own
+/// result is no serial when the caller was in that keyring already (0), so it is not passed on.
 /// Errors: ENOSYS without CONFIG_KEYS, EPERM under a filter, EDQUOT.
-pub fn join_session_keyring(name: &CStr) -> Result<Serial, Errno> {
+pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
     // SAFETY: `name` is NUL-terminated and lives through the call; the kernel only reads it.
-    let serial = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
-    Errno::result(serial).map(|s| Serial(s as i32))
+    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }).map(drop)
 }
 
 /// KEYCTL_DESCRIBE: writes `type;uid;gid;perm;description` with its NUL to `buf` and returns the length without the NUL.

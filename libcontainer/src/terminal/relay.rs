@@ -335,3 +335,7 @@ impl<'a> Relay<'a> {
 fn or_none<'a>(fd: Option<BorrowedFd<'a>>, flags: PollFlags, none: BorrowedFd<'a>) -> PollFd<'a> {
     fd.map_or(PollFd::new(none, PollFlags::empty()), |fd| PollFd::new(fd, flags))
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

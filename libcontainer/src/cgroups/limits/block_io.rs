@@ -31,7 +31,8 @@ pub(super) fn block_io(l: &mut Limits<'_>, io: &BlockIo) {
             }
             // BFQ's file takes the spec's own range; io.cost's counts to 10000.
             Tree::V2(p) => {
-                l.write(p, "io.bfq.weight", weight, pointer).rule = Rule::OrElse("io.weight", io_weight(weight).to_string());
+                l.write(p, "io.bfq.weight", weight, pointer).rule =
+                    Rule::OrElse("io.weight", io_weight(weight).to_string());
             }
         }
     }
@@ -49,9 +50,11 @@ pub(super) fn block_io(l: &mut Limits<'_>, io: &BlockIo) {
             }
             match tree {
                 // 0 removes the rule on v1; v2 refuses it and says `max` for that.
-                Tree::V1(p) => drop(l.write(p, v1_file, format!("{}:{} {}", d.major, d.minor, d.rate), pointer)),
-                Tree::V2(p) if d.rate == 0 => drop(l.write(p, "io.max", format!("{}:{} {v2_key}=max", d.major, d.minor), pointer)),
-                Tree::V2(p) => drop(l.write(p, "io.max", format!("{}:{} {v2_key}={}", d.major, d.minor, d.rate), pointer)),
+                Tree::V1(p) => l.add(p, v1_file, format!("{}:{} {}", d.major, d.minor, d.rate), pointer),
+                Tree::V2(p) if d.rate == 0 => {
+                    l.add(p, "io.max", format!("{}:{} {v2_key}=max", d.major, d.minor), pointer)
+                }
+                Tree::V2(p) => l.add(p, "io.max", format!("{}:{} {v2_key}={}", d.major, d.minor, d.rate), pointer),
             }
         }
     }
@@ -72,7 +75,7 @@ fn weight_device(l: &mut Limits<'_>, tree: Tree, d: &WeightDevice, pointer: &str
                 write.rule = Rule::OrElse("blkio.bfq.weight_device", value(weight));
             }
             // io.weight could take one too, but its effect needs io.cost set up for the device by the administrator.
-            Tree::V2(p) => drop(l.write(p, "io.bfq.weight", value(weight), pointer.to_string())),
+            Tree::V2(p) => l.add(p, "io.bfq.weight", value(weight), pointer.to_string()),
         }
     }
     if let Some(weight) = set(d.leaf_weight) {
@@ -82,7 +85,7 @@ fn weight_device(l: &mut Limits<'_>, tree: Tree, d: &WeightDevice, pointer: &str
 
 fn leaf_weight(l: &mut Limits<'_>, tree: Tree, value: String, file: &'static str, pointer: String) {
     match tree {
-        Tree::V1(p) => drop(l.write(p, file, value, pointer)),
+        Tree::V1(p) => l.add(p, file, value, pointer),
         Tree::V2(_) => l.problem(pointer, "v1-only", "cgroup v2 has no leaf weight"),
     }
 }

@@ -59,40 +59,54 @@ pub(super) fn cpu(l: &mut Limits<'_>, cpu: &Cpu<'_>) {
     if let Some(shares) = shares {
         weight(l, tree, shares, cpu.idle == Some(1));
     }
+    bandwidth(l, tree, cpu, quota, period);
+    real_time(l, tree, rt_runtime, rt_period);
+}
+
+/// Order free on v1: the kernel checks quota/period against the parent's ratio at each of the writes.
+fn bandwidth(l: &mut Limits<'_>, tree: Tree, cpu: &Cpu<'_>, quota: Option<i64>, period: Option<u64>) {
     match tree {
-        Tree::V1(_) => {
-            // Order free: the kernel checks quota/period against the parent's ratio at each of the writes.
-            for (file, value, pointer) in [
-                ("cpu.cfs_period_us", period.map(|p| p.to_string()), PERIOD),
-                ("cpu.cfs_quota_us", quota.map(|q| q.max(-1).to_string()), QUOTA),
-            ] {
-                if let Some(value) = value {
-                    l.write(place, file, value, pointer).group = 2;
-                }
-            }
+        Tree::V1(place) => {
+            pair(
+                l,
+                place,
+                2,
+                ("cpu.cfs_period_us", period, PERIOD),
+                ("cpu.cfs_quota_us", quota.map(|q| q.max(-1)), QUOTA),
+            );
             burst(l, place, "cpu.cfs_burst_us", cpu.burst);
-            for (file, value, pointer) in [
-                ("cpu.rt_period_us", rt_period.map(|p| p.to_string()), RT_PERIOD),
-                ("cpu.rt_runtime_us", rt_runtime.map(|r| r.to_string()), RT_RUNTIME),
-            ] {
-                if let Some(value) = value {
-                    l.write(place, file, value, pointer).group = 3;
-                }
-            }
         }
-        Tree::V2(_) => {
+        Tree::V2(place) => {
             if quota.is_some() || period.is_some() {
                 let max = quota.filter(|q| *q > 0).map_or("max".into(), |q| q.to_string());
                 let pointer = if quota.is_some() { QUOTA } else { PERIOD };
                 l.write(place, "cpu.max", format!("{max} {}", period.unwrap_or(DEFAULT_PERIOD)), pointer).group = 2;
             }
             burst(l, place, "cpu.max.burst", cpu.burst);
-            for (pointer, set) in [(RT_PERIOD, rt_period.is_some()), (RT_RUNTIME, rt_runtime.is_some())] {
-                if set {
-                    l.problem(pointer, "v1-only", "cgroup v2 has no real-time limits");
-                }
-            }
         }
+    }
+}
+
+fn real_time(l: &mut Limits<'_>, tree: Tree, runtime: Option<i64>, period: Option<u64>) {
+    if let Tree::V1(place) = tree {
+        return pair(l, place, 3, ("cpu.rt_period_us", period, RT_PERIOD), ("cpu.rt_runtime_us", runtime, RT_RUNTIME));
+    }
+    for (pointer, set) in [(RT_PERIOD, period.is_some()), (RT_RUNTIME, runtime.is_some())] {
+        if set {
+            l.problem(pointer, "v1-only", "cgroup v2 has no real-time limits");
+        }
+    }
+}
+
+/// A file, its value if asked for, and the field.
+type Asked<T> = (&'static str, Option<T>, &'static str);
+
+fn pair(l: &mut Limits<'_>, place: usize, group: u8, period: Asked<u64>, quota: Asked<i64>) {
+    if let Some(value) = period.1 {
+        l.write(place, period.0, value, period.2).group = group;
+    }
+    if let Some(value) = quota.1 {
+        l.write(place, quota.0, value, quota.2).group = group;
     }
 }
 
@@ -115,8 +129,10 @@ fn weight(l: &mut Limits<'_>, tree: Tree, shares: u64, idle: bool) {
     }
     match tree {
         // v1 would take the number and quietly use the nearest bound.
-        Tree::V1(_) if !(2..=262_144).contains(&shares) => l.problem(SHARES, "cpu-shares", "shares is a number from 2 to 262144"),
-        Tree::V1(place) => drop(l.write(place, "cpu.shares", shares, SHARES)),
-        Tree::V2(place) => drop(l.write(place, "cpu.weight", cpu_weight(shares), SHARES)),
+        Tree::V1(_) if !(2..=262_144).contains(&shares) => {
+            l.problem(SHARES, "cpu-shares", "shares is a number from 2 to 262144")
+        }
+        Tree::V1(place) => l.add(place, "cpu.shares", shares, SHARES),
+        Tree::V2(place) => l.add(place, "cpu.weight", cpu_weight(shares), SHARES),
     }
 }

@@ -76,7 +76,11 @@ fn limits_v1(l: &mut Limits<'_>, place: usize, limit: Option<i64>, swap: Option<
         && swap != -1
         && (limit == -1 || swap < limit)
     {
-        l.problem(SWAP, "memory-swap", "the swap limit counts memory and swap together, so it cannot be below the memory limit");
+        l.problem(
+            SWAP,
+            "memory-swap",
+            "the swap limit counts memory and swap together, so it cannot be below the memory limit",
+        );
         return;
     }
     if let Some(limit) = limit {

@@ -70,12 +70,19 @@ impl Limits<'_> {
         }
         let name = if self.layout.is_v2() { controller } else { v1_name };
         let message = format!("the host has no cgroup controller `{name}`");
-        self.problems.push(Problem::new(pointer, "cgroup-controller", message).hint("see /proc/cgroups and cgroup.controllers"));
+        self.problems
+            .push(Problem::new(pointer, "cgroup-controller", message).hint("see /proc/cgroups and cgroup.controllers"));
         None
     }
 
     /// Adds a write in [`Phase::Limits`] that must succeed.
-    pub fn write(&mut self, place: usize, file: impl Into<Cow<'static, str>>, value: impl ToString, pointer: impl Into<Cow<'static, str>>) -> &mut Write {
+    pub fn write(
+        &mut self,
+        place: usize,
+        file: impl Into<Cow<'static, str>>,
+        value: impl ToString,
+        pointer: impl Into<Cow<'static, str>>,
+    ) -> &mut Write {
         let write = Write {
             place,
             phase: Phase::Limits,
@@ -88,6 +95,17 @@ impl Limits<'_> {
         self.plan.writes.push(write);
         let last = self.plan.writes.len() - 1;
         &mut self.plan.writes[last]
+    }
+
+    /// [`Limits::write`] as it is.
+    pub fn add(
+        &mut self,
+        place: usize,
+        file: impl Into<Cow<'static, str>>,
+        value: impl ToString,
+        pointer: impl Into<Cow<'static, str>>,
+    ) {
+        self.write(place, file, value, pointer);
     }
 
     /// A field that cannot be honoured.
@@ -115,7 +133,11 @@ fn hugetlb(l: &mut Limits<'_>, resources: &Resources<'_>) {
         let size = &*limit.page_size;
         let digits = size.trim_end_matches("KB").trim_end_matches("MB").trim_end_matches("GB");
         if digits.is_empty() || digits.len() + 2 != size.len() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            l.problem(format!("{pointer}/pageSize"), "hugepage-size", format!("{size:?} is no huge page size such as 2MB"));
+            l.problem(
+                format!("{pointer}/pageSize"),
+                "hugepage-size",
+                format!("{size:?} is no huge page size such as 2MB"),
+            );
             continue;
         }
         let (place, suffix) = match l.tree("hugetlb", &pointer) {

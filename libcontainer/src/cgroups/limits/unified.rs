@@ -22,7 +22,11 @@ pub(super) fn unified(l: &mut Limits<'_>, resources: &Resources<'_>) {
         // Files of the core (`cgroup.max.depth`) belong to no controller. The pressure files neither need one.
         if controller != "cgroup" && !file.ends_with(".pressure") {
             if !l.layout.v2(controller) {
-                l.problem(pointer, "cgroup-controller", format!("the host's cgroup v2 tree has no controller `{controller}`"));
+                l.problem(
+                    pointer,
+                    "cgroup-controller",
+                    format!("the host's cgroup v2 tree has no controller `{controller}`"),
+                );
                 continue;
             }
             if !l.plan.needed_controllers.iter().any(|c| c == controller) {

@@ -27,7 +27,10 @@ impl Stored {
             files.push((place, place.open()?));
         }
         let tree = Tree { files };
-        let cpu = tree.v1("cpu").or(tree.v1("cpuacct")).map_or_else(|| v2::cpu(&tree.v2()), |_| v1::cpu(&tree.v1_files("cpu"), &tree.v1_files("cpuacct")));
+        let cpu = tree
+            .v1("cpu")
+            .or(tree.v1("cpuacct"))
+            .map_or_else(|| v2::cpu(&tree.v2()), |_| v1::cpu(&tree.v1_files("cpu"), &tree.v1_files("cpuacct")));
         let memory = tree.v1("memory").map_or_else(|| v2::memory(&tree.v2()), |f| v1::memory(&f));
         let pids = pids(&tree.v1("pids").unwrap_or_else(|| tree.v2()));
         let blkio = tree.v1("blkio").map_or_else(|| v2::blkio(&tree.v2()), |f| v1::blkio(&f));
@@ -84,7 +87,8 @@ impl Files<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let open = |dir| Dir::openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();
+        let open =
+            |dir| Dir::openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();
         let Some(mut dir) = self.0.and_then(open) else { return Vec::new() };
         dir.iter().flatten().filter_map(|e| e.file_name().to_str().ok().map(String::from)).collect()
     }
@@ -113,7 +117,10 @@ fn object(members: Vec<(&str, Value)>, optional: &[&str]) -> Value {
 
 /// One entry of the memory family.
 fn entry(limit: u64, usage: u64, max: u64, failcnt: u64) -> Value {
-    object(vec![("limit", limit.into()), ("usage", usage.into()), ("max", max.into()), ("failcnt", failcnt.into())], &["usage", "max"])
+    object(
+        vec![("limit", limit.into()), ("usage", usage.into()), ("max", max.into()), ("failcnt", failcnt.into())],
+        &["usage", "max"],
+    )
 }
 
 fn pids(f: &Files<'_>) -> Value {
@@ -127,15 +134,24 @@ fn hugetlb(f: &Files<'_>, v1: bool) -> Value {
     let (used, suffix) = if v1 { ("usage_in_bytes", ".limit_in_bytes") } else { ("current", ".max") };
     let mut out = Map::new();
     for name in f.names() {
-        let Some(size) = name.strip_prefix("hugetlb.").and_then(|n| n.strip_suffix(suffix)).filter(|n| !n.contains('.')) else { continue };
+        let Some(size) =
+            name.strip_prefix("hugetlb.").and_then(|n| n.strip_suffix(suffix)).filter(|n| !n.contains('.'))
+        else {
+            continue;
+        };
         let reserved = format!("hugetlb.{size}.rsvd");
-        let prefix = if f.text(&format!("{reserved}.{used}")).is_empty() { format!("hugetlb.{size}") } else { reserved };
+        let prefix =
+            if f.text(&format!("{reserved}.{used}")).is_empty() { format!("hugetlb.{size}") } else { reserved };
         let (max, failcnt) = if v1 {
             (f.number(&format!("{prefix}.max_usage_in_bytes")), f.number(&format!("{prefix}.failcnt")))
         } else {
             (0, value(&f.flat(&format!("hugetlb.{size}.events")), "max"))
         };
-        let members = vec![("usage", f.number(&format!("{prefix}.{used}")).into()), ("max", max.into()), ("failcnt", failcnt.into())];
+        let members = vec![
+            ("usage", f.number(&format!("{prefix}.{used}")).into()),
+            ("max", max.into()),
+            ("failcnt", failcnt.into()),
+        ];
         out.insert(size.into(), object(members, &["usage", "max"]));
     }
     Value::Object(out)
@@ -159,7 +175,10 @@ fn psi(text: &str) -> Value {
 
 /// One line of a block I/O statistic.
 fn block(major: u64, minor: u64, op: &str, n: u64) -> Value {
-    let mut out = object(vec![("major", major.into()), ("minor", minor.into()), ("value", n.into())], &["major", "minor", "value"]);
+    let mut out = object(
+        vec![("major", major.into()), ("minor", minor.into()), ("value", n.into())],
+        &["major", "minor", "value"],
+    );
     if let (false, Value::Object(o)) = (op.is_empty(), &mut out) {
         o.insert("op".into(), op.into());
     }
@@ -172,7 +191,8 @@ mod tests {
 
     #[test]
     fn psi_has_floats_and_a_total() {
-        let text = "some avg10=0.12 avg60=1.00 avg300=0.00 total=4242\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+        let text =
+            "some avg10=0.12 avg60=1.00 avg300=0.00 total=4242\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
         let value = psi(text);
         assert_eq!(value["some"], json!({"avg10": 0.12, "avg60": 1.0, "avg300": 0.0, "total": 4242}));
         assert_eq!(value["full"]["total"], 7);

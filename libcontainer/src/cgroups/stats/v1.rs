@@ -12,9 +12,8 @@ pub(super) fn cpu(cpu: &Files<'_>, cpuacct: &Files<'_>) -> Value {
     let ticks = cpuacct.flat("cpuacct.stat");
     // `cpu user system`, a line per processor after the heading.
     let all = cpuacct.text("cpuacct.usage_all");
-    let column = |n: usize| -> Vec<u64> {
-        all.lines().skip(1).filter_map(|l| l.split(' ').nth(n)).map(super::parse).collect()
-    };
+    let column =
+        |n: usize| -> Vec<u64> { all.lines().skip(1).filter_map(|l| l.split(' ').nth(n)).map(super::parse).collect() };
     let (user, kernel) = (column(1), column(2));
     let percpu: Vec<u64> = cpuacct.text("cpuacct.usage_percpu").split_ascii_whitespace().map(super::parse).collect();
     let usage = object(
@@ -42,9 +41,16 @@ pub(super) fn cpu(cpu: &Files<'_>, cpuacct: &Files<'_>) -> Value {
 pub(super) fn cpuset(f: &Files<'_>) -> Value {
     let list = |name: &str| -> Value { numbers(f.text(name).trim()).into() };
     let mut members = vec![("cpus", list("cpuset.cpus")), ("mems", list("cpuset.mems"))];
-    for name in
-        ["cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page", "memory_spread_slab", "memory_pressure", "sched_load_balance"]
-    {
+    for name in [
+        "cpu_exclusive",
+        "mem_hardwall",
+        "mem_exclusive",
+        "memory_migrate",
+        "memory_spread_page",
+        "memory_spread_slab",
+        "memory_pressure",
+        "sched_load_balance",
+    ] {
         members.push((name, f.number(&format!("cpuset.{name}")).into()));
     }
     let level: i64 = f.text("cpuset.sched_relax_domain_level").trim().parse().unwrap_or(0);
@@ -127,7 +133,14 @@ mod tests {
     #[test]
     fn block_lines_with_and_without_operation() {
         let got = lines("8:0 Read 5\n8:0 Write 0\n8:16 7\nTotal 5\n");
-        assert_eq!(got, [json!({"major": 8, "op": "Read", "value": 5}), json!({"major": 8, "op": "Write"}), json!({"major": 8, "minor": 16, "value": 7})]);
+        assert_eq!(
+            got,
+            [
+                json!({"major": 8, "op": "Read", "value": 5}),
+                json!({"major": 8, "op": "Write"}),
+                json!({"major": 8, "minor": 16, "value": 7})
+            ]
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ pub(super) fn cpu(f: &Files<'_>) -> Value {
     let stat = f.flat("cpu.stat");
     // v2 counts microseconds.
     let ns = |key: &str| Value::from(value(&stat, key).saturating_mul(1000));
-    let usage = object(vec![("total", ns("usage_usec")), ("kernel", ns("system_usec")), ("user", ns("user_usec"))], &["total"]);
+    let usage =
+        object(vec![("total", ns("usage_usec")), ("kernel", ns("system_usec")), ("user", ns("user_usec"))], &["total"]);
     let throttling = object(
         vec![
             ("periods", value(&stat, "nr_periods").into()),
@@ -83,7 +84,19 @@ mod tests {
     #[test]
     fn io_stat_becomes_bytes_and_operations() {
         let (bytes, operations) = devices("8:16 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n");
-        assert_eq!(bytes, [json!({"major": 8, "minor": 16, "op": "Read", "value": 10}), json!({"major": 8, "minor": 16, "op": "Write", "value": 20})]);
-        assert_eq!(operations, [json!({"major": 8, "minor": 16, "op": "Read", "value": 1}), json!({"major": 8, "minor": 16, "op": "Write", "value": 2})]);
+        assert_eq!(
+            bytes,
+            [
+                json!({"major": 8, "minor": 16, "op": "Read", "value": 10}),
+                json!({"major": 8, "minor": 16, "op": "Write", "value": 20})
+            ]
+        );
+        assert_eq!(
+            operations,
+            [
+                json!({"major": 8, "minor": 16, "op": "Read", "value": 1}),
+                json!({"major": 8, "minor": 16, "op": "Write", "value": 2})
+            ]
+        );
     }
 }
