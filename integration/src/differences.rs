@@ -58,7 +58,12 @@ pub const DIFFERENCES: &[Difference] = &[
         "recursive atime options clear only a part of the atime mask, which the kernel refuses",
         &["mounts::recursive_ratime", "mounts::recursive_rnostrictatime"],
     ),
-    always(Runc, "", "has no id-mapped mounts; the mappings are ignored", &["mounts::idmap"]),
+    always(
+        Runc,
+        "",
+        "has no id-mapped mounts; the mappings are ignored",
+        &["mounts::idmap", "mounts::idmap_user_namespace"],
+    ),
     always(
         Runc,
         "",
@@ -118,6 +123,12 @@ pub const DIFFERENCES: &[Difference] = &[
         "v2",
         "a cgroup whose last process has just died may stay behind",
         &["cgroup::removal_with_processes"],
+    ),
+    sometimes(
+        Runc,
+        "",
+        "a mount point may be made through a link that is swapped in (CVE-2024-45310)",
+        &["advisories::destination_swapped"],
     ),
     always(
         Crun,
@@ -388,4 +399,12 @@ pub const DIFFERENCES: &[Difference] = &[
         &["update::memory_48M", "update::rdt", "update::blkio_weight"],
     ),
     always(Crun, "", "a killed create leaves cgroups behind", &["crash::kill"]),
+    always(Crun, "", "strings that are too long for their purpose are cut or ignored", &["advisories::long_strings"]),
+    always(Crun, "", "a volume may stand in for /proc/sys, and takes the sysctl", &["advisories::sysctl_redirected"]),
+    always(
+        Crun,
+        "",
+        "a program or a working directory may be reached through the caller's descriptors",
+        &["advisories::executable_through_descriptor", "advisories::exec_cwd_through_descriptor"],
+    ),
 ];

@@ -321,7 +321,8 @@ fn idmap_user_namespace(lab: &Lab) -> Check {
     let source = lab.fresh_dir("source")?;
     fs::write(source.join("file"), "")?;
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    let out = lab.sh("stat -c %u:%g /m/file /plain/file; touch /m/new", |c| {
+    let bundle = lab.bundle(|c| {
+        bundle::args(c, &["sh", "-c", "stat -c %u:%g /m/file /plain/file; touch /m/new"]);
         bundle::user_namespace(c, 100_000);
         bundle::mount(c, "/plain", "bind", &source.display().to_string(), &["bind"]);
         let options = json!(["bind", "idmap"]);
@@ -334,6 +335,10 @@ fn idmap_user_namespace(lab: &Lab) -> Check {
             }),
         );
     })?;
+    for name in ["m", "plain"] {
+        fs::create_dir(bundle.rootfs().join(name))?;
+    }
+    let out = lab.run(&bundle).run()?;
     same("owners", out.ok()?, "0:0\n65534:65534\n")?;
     same("owner on the host", std::os::unix::fs::MetadataExt::uid(&fs::metadata(source.join("new"))?), 0)
 }
