@@ -72,6 +72,7 @@ pub const DIFFERENCES: &[Difference] = &[
     ),
     always(Runc, "", "does not reset ignored real-time signals", &["process::signals_realtime"]),
     always(Runc, "", "ignores umask in exec", &["exec::process"]),
+    sometimes(Runc, "", "exec may raise the soft limit of open files to the hard one", &["process::rlimits"]),
     always(Runc, "", "user ids wrap around: 4294967296 is root", &["exec::user_strings"]),
     always(Runc, "hybrid", "has no cpu.burst and cpu.idle", &["cgroup::limit_cpu_burst", "cgroup::limit_cpu_idle"]),
     always(Runc, "hybrid", "has no cpu.burst and cpu.idle", &["update::cpu-burst_5000", "update::cpu-idle_1"]),
