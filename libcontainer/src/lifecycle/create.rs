@@ -155,7 +155,8 @@ impl<'p> Creation<'p> {
         }
         self.spawn(request, gate)?;
         // From here to the child's first report both sides work at the same time.
-        let spawned = self.spawned.as_ref().ok_or_else(no_child)?;
+        let spawned = self.spawned.as_mut().ok_or_else(no_child)?;
+        spawned.await_fork(signals, &self.prepared.plan.steps)?;
         let pid = spawned.pid;
         if let Some(score) = self.prepared.plan.process.oom_score_adj {
             write_oom_score(pid, score)?;

@@ -56,10 +56,9 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
-    let mut launch =
-        Launch { container: &container, plan, filter, init, pid_namespace: differing & namespaces::PID != 0, console };
-    let spawned = launch.spawn(request)?;
-    let settled = launch.settle(request, &spawned, &signals, pidfd_socket);
+    let mut launch = Launch { container: &container, plan, filter, init, console };
+    let mut spawned = launch.spawn(request)?;
+    let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
     let master = match settled {
         Ok(master) => master,
         Err(e) => {
@@ -152,7 +151,7 @@ fn plan(request: &Exec, process: &Process<'_>, differing: u64, seccomp: bool) ->
     let available =
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
-    let inputs = Inputs { base, available, join: differing & !namespaces::PID, seccomp, id: &request.id };
+    let inputs = Inputs { base, available, join: differing, seccomp, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
             && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)
@@ -168,7 +167,6 @@ struct Launch<'c> {
     plan: ExecPlan,
     filter: Option<Filter>,
     init: OwnedFd,
-    pid_namespace: bool,
     console: Option<OwnedFd>,
 }
 
@@ -203,8 +201,7 @@ impl Launch<'_> {
         into_cgroup: Option<std::os::fd::BorrowedFd<'_>>,
     ) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
-        let around = if self.pid_namespace { vec![(self.init.as_fd(), namespaces::PID)] } else { Vec::new() };
-        let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup, within: None };
+        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
@@ -236,10 +233,11 @@ impl Launch<'_> {
     fn settle(
         &self,
         request: &Exec,
-        spawned: &Spawned,
+        spawned: &mut Spawned,
         signals: &Signals,
         pidfd_socket: Option<OwnedFd>,
     ) -> Result<Option<OwnedFd>> {
+        spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
         if let Some(score) = self.plan.process.oom_score_adj {
             write_oom_score(spawned.pid, score)?;
         }

@@ -317,6 +317,15 @@ fn init_steps(
 ) -> Vec<Step> {
     in_order(INIT_ORDER, |stage, out| match stage {
         Stage::Attach => out.push(step(Act::Attach, "/linux/cgroupsPath")),
+        Stage::Fork if namespaces.joins_user() => {
+            // PID first, while the capabilities over the host's namespaces are there.
+            for (index, join) in
+                namespaces.join.iter().enumerate().rev().filter(|(_, j)| namespaces.intermediate_joins(j))
+            {
+                out.push(step(Act::Join { index, flag: join.flag }, &join.pointer));
+            }
+            out.push(step(Act::Fork(namespaces.clone_flags()), "/linux/namespaces"));
+        }
         Stage::UserNamespace if namespaces.id_maps.is_some() => {
             out.push(step(Act::AwaitIdMaps, "/linux/uidMappings"));
             out.push(step(Act::BecomeRoot, "/linux/uidMappings"));
