@@ -26,6 +26,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
@@ -72,6 +73,7 @@ pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> 
         return Ok(0);
     }
     creation.dir.unlock();
+    live_long();
     let spawned = creation.spawned()?;
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
     let exit = match (master, &mut terminal) {

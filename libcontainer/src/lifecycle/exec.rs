@@ -21,6 +21,7 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::Filter;
 use crate::spec::{self, Process, User};
 use crate::state::dir::write_pid_file;
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
 use crate::terminal::console_socket;
@@ -72,6 +73,7 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
         let _ = spawned.channel.receive();
         return Ok(0);
     }
+    live_long();
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host)?,

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::request::{Context, Create};
@@ -98,7 +98,8 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
 fn bundle_path(bundle: &Path) -> Result<String> {
     let path = if bundle.as_os_str().is_empty() { Path::new(".") } else { bundle };
     let fail = |e| Error::kernel(format!("open bundle {}", path.display()), e);
-    let fd = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
+    let fd =
+        openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
     host::descriptor_path(std::os::fd::AsRawFd::as_raw_fd(&fd)).map_err(fail)
 }
 
@@ -106,8 +107,9 @@ fn bundle_path(bundle: &Path) -> Result<String> {
 pub(crate) fn read_document(path: &Path, limit: usize) -> Result<Vec<u8>> {
     use std::io::Read;
     let fail = |e| Error::kernel(format!("open {}", path.display()), e);
-    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
-        .map_err(fail)?;
+    let fd =
+        openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
+            .map_err(fail)?;
     let stat = fstat(&fd).map_err(fail)?;
     match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
         SFlag::S_IFREG => {}

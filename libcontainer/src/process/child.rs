@@ -228,7 +228,8 @@ impl Child<'_> {
         let root = if console { self.rootfs.root().ok().map(|r| r.try_clone_to_owned()) } else { None };
         let root = match root {
             Some(Ok(fd)) => fd,
-            _ => nix::fcntl::open(
+            _ => nix::fcntl::openat(
+                nix::fcntl::AT_FDCWD,
                 c"/",
                 nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
                 nix::sys::stat::Mode::empty(),

@@ -98,7 +98,12 @@ fn become_user(process: &ProcessPlan) -> Result<(), Failure> {
 
 /// Adds HOME of the uid in the container's /etc/passwd, or "/".
 fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
-    let root = nix::fcntl::open(c"/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())?;
+    let root = nix::fcntl::openat(
+        nix::fcntl::AT_FDCWD,
+        c"/",
+        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
     let uid = process.uid;
     let variable = home::variable(|buffer| {
         let (mut line, mut found) = ([0_u8; 4096], None);
