@@ -30,14 +30,15 @@ use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host};
 use crate::terminal::signals::Signals;
 
+const CREATING: &str = "cannot exec in a container that is still being created";
+
 /// Runs a process in the container and in the foreground waits for its end: its exit code, or 128 and the signal.
 /// Detached: 0 once the program was started.
 ///
 /// # Errors
 /// The container has stopped or is paused; the process cannot be started. Nothing is left behind then.
 pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
-    let container = Container::open(ctx, &request.id)?;
-    container.dir.lock(false)?;
+    let container = Container::open_locked(ctx, &request.id, false, CREATING)?;
     if check_status(&container, request)? == Status::Paused {
         // A child that enters a frozen cgroup waits there for `resume`, which needs the lock.
         container.dir.unlock();
@@ -87,7 +88,7 @@ fn check_status(container: &Container, request: &Exec) -> Result<Status> {
     let status = container.status()?;
     let text = match status {
         Status::Stopped => "cannot exec in a stopped container",
-        Status::Creating => "cannot exec in a container that is still being created",
+        Status::Creating => CREATING,
         Status::Paused if !request.ignore_paused => {
             "cannot exec in a paused container (use --ignore-paused to override)"
         }
