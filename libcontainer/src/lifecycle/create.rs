@@ -309,12 +309,11 @@ impl<'p> Creation<'p> {
 
     fn write_private(&self) -> Result<()> {
         let plan = &self.prepared.plan;
-        let own = KINDS.iter().filter(|k| plan.namespaces.has(k.flag)).fold(0, |all, k| all | k.flag);
         let private = Private {
             schema: SCHEMA,
             cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
             resources: plan.resources.clone(),
-            namespaces: own,
+            namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),

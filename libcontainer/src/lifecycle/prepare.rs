@@ -18,7 +18,7 @@ use crate::procfs::host;
 use crate::rootfs::open_rootfs;
 use crate::spec;
 use crate::state::dir::check_id;
-use crate::sys::fd::is_open;
+use crate::sys::fd::is_inheritable;
 use crate::terminal::{self, console_socket};
 
 /// Everything that create needs and that could go wrong without leaving anything behind.
@@ -149,14 +149,16 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Descriptors that the caller promised must be open, before they could be mistaken for ours.
+/// Descriptors that the caller promised must be open and must pass through execve. Ours never do: the log file or a
+/// directory of the state root in the place of a promised one would otherwise stay open inside until execve, where
+/// argv[0] could name it as /proc/self/fd/N (CVE-2024-21626).
 pub(crate) fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
     let count = i32::try_from(u64::from(listen) + u64::from(preserve)).unwrap_or(i32::MAX);
     let first = 3 + i32::try_from(listen).unwrap_or(0);
     for fd in 3..3_i32.saturating_add(count) {
-        if !is_open(fd) {
+        if !is_inheritable(fd) {
             let text =
-                format!("unable to stat preserved-fd {} (of {preserve}): descriptor {fd} is not open", fd - first);
+                format!("unable to stat preserved-fd {} (of {preserve}): descriptor {fd} was not handed over", fd - first);
             return Err(Error::kernel(text, Errno::EBADF).code("preserved-fd"));
         }
     }
