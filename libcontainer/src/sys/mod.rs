@@ -15,6 +15,7 @@ pub mod clone;
 pub mod eventfd;
 pub mod exec;
 pub mod fd;
+pub mod features;
 pub mod home;
 pub mod hook_child;
 pub mod ids;
