@@ -1,5 +1,6 @@
 //! The cases, a file for each concept.
 
+mod advisories;
 mod bad_input;
 mod cgroup;
 mod cli;
@@ -36,6 +37,7 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 /// Every case.
 pub fn all() -> Vec<Case> {
     [
+        advisories::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cli::cases(),

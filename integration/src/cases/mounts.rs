@@ -147,14 +147,15 @@ pub fn cases() -> Vec<Case> {
         case("mounts::bind_file", &["mounts/types", "mounts/destinations"], bind_file),
         case("mounts::tmpcopyup", &["mounts/tmpcopyup"], tmpcopyup),
         case("mounts::idmap", &["mounts/idmap"], idmap),
+        case("mounts::idmap_user_namespace", &["mounts/idmap"], idmap_user_namespace),
         case("mounts::unknown_option", &["mounts/options"], unknown_option),
         case("mounts::source_missing", &["mounts/destinations"], source_missing),
         case("mounts::destination_made", &["mounts/destinations"], destination_made),
-        case("mounts::destination_symlink", &["mounts/destinations"], destination_symlink),
+        case("mounts::destination_symlink", &["advisory/4", "mounts/destinations"], destination_symlink),
         case("mounts::destination_dots", &["mounts/destinations"], destination_dots),
         case("mounts::destination_loop", &["mounts/destinations"], destination_loop),
         case("mounts::order", &["mounts/destinations"], order),
-        case("mounts::over_proc", &["mounts/destinations"], over_proc),
+        case("mounts::over_proc", &["advisory/3", "mounts/destinations"], over_proc),
         case("mounts::cgroup_namespace", &["mounts/types"], cgroup_namespace),
     ]);
     cases
@@ -297,11 +298,12 @@ fn tmpcopyup(lab: &Lab) -> Check {
     same("image", fs::read_to_string(data.join("a"))?.as_str(), "one\n")
 }
 
+/// Owner 0 of the source is 5000 in the mount.
 fn idmap(lab: &Lab) -> Check {
     let source = lab.fresh_dir("source")?;
     fs::write(source.join("file"), "")?;
     let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
-    let out = lab.sh("stat -c %u:%g /m/file; touch /m/new", |c| {
+    let out = lab.sh("stat -c %u:%g /m/file", |c| {
         bundle::push(
             c,
             "/mounts",
@@ -311,7 +313,34 @@ fn idmap(lab: &Lab) -> Check {
             }),
         );
     })?;
-    same("owner", out.stdout.as_str(), "5000:5000\n")
+    same("owner", out.ok()?, "5000:5000\n")
+}
+
+/// With the user namespace's own mappings the container's root owns what root owns on the host.
+fn idmap_user_namespace(lab: &Lab) -> Check {
+    let source = lab.fresh_dir("source")?;
+    fs::write(source.join("file"), "")?;
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let bundle = lab.bundle(|c| {
+        bundle::args(c, &["sh", "-c", "stat -c %u:%g /m/file /plain/file; touch /m/new"]);
+        bundle::user_namespace(c, 100_000);
+        bundle::mount(c, "/plain", "bind", &source.display().to_string(), &["bind"]);
+        let options = json!(["bind", "idmap"]);
+        bundle::push(
+            c,
+            "/mounts",
+            json!({
+                "destination": "/m", "type": "bind", "source": source, "options": options,
+                "uidMappings": map, "gidMappings": map
+            }),
+        );
+    })?;
+    for name in ["m", "plain"] {
+        fs::create_dir(bundle.rootfs().join(name))?;
+    }
+    let out = lab.run(&bundle).run()?;
+    same("owners", out.ok()?, "0:0\n65534:65534\n")?;
+    same("owner on the host", std::os::unix::fs::MetadataExt::uid(&fs::metadata(source.join("new"))?), 0)
 }
 
 fn unknown_option(lab: &Lab) -> Check {
