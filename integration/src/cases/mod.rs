@@ -17,6 +17,7 @@ mod process;
 mod rootfs;
 mod seccomp;
 mod stdio;
+mod unsupported;
 mod update;
 
 use crate::container::Lab;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         seccomp::cases(),
         stdio::cases(),
+        unsupported::cases(),
         update::cases(),
     ]
     .into_iter()

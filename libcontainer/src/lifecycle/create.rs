@@ -26,6 +26,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
@@ -72,6 +73,7 @@ pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> 
         return Ok(0);
     }
     creation.dir.unlock();
+    live_long();
     let spawned = creation.spawned()?;
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
     let exit = match (master, &mut terminal) {
@@ -307,12 +309,11 @@ impl<'p> Creation<'p> {
 
     fn write_private(&self) -> Result<()> {
         let plan = &self.prepared.plan;
-        let own = KINDS.iter().filter(|k| plan.namespaces.has(k.flag)).fold(0, |all, k| all | k.flag);
         let private = Private {
             schema: SCHEMA,
             cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
             resources: plan.resources.clone(),
-            namespaces: own,
+            namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),

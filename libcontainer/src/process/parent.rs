@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces::{self, IdMaps, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
-use crate::sys::clone::{Cloned, clone3, exit_code, exit_group, wait_pid};
+use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::pidfd::pidfd_send_signal;
@@ -223,10 +223,9 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "panic", format!("defect of the runtime in the child: {text}"))
             }
             FromChild::Closed => {
-                let status = wait_pid(self.pid, false).ok().flatten().map_or(0, |(_, status)| status);
-                let how = match exit_code(status) {
-                    code if code > 128 => format!("killed by signal {}", code - 128),
-                    code => format!("exit status {code}"),
+                let how = match wait_pid(self.pid, false) {
+                    Ok(Some((_, status))) => death_words(status),
+                    _ => "its status is lost".to_owned(),
                 };
                 Error::new(
                     ErrorKind::Kernel,
@@ -238,6 +237,15 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?} from the child"))
             }
         }
+    }
+}
+
+/// A wait status in words. An exit code above 128 is no signal here: the child itself ends with 255.
+fn death_words(status: i32) -> String {
+    if libc::WIFSIGNALED(status) {
+        format!("killed by signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exit status {}", libc::WEXITSTATUS(status))
     }
 }
 
@@ -284,5 +292,16 @@ fn step_code(act: &Act) -> &'static str {
         Act::Seccomp => "seccomp",
         Act::Attach => "cgroup",
         _ => "kernel",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_of_255_is_no_signal() {
+        assert_eq!(death_words(255 << 8), "exit status 255");
+        assert_eq!(death_words(libc::SIGKILL), "killed by signal 9");
     }
 }

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "abort")]
 pub mod abort;
+pub mod alloc;
 pub mod bpf;
 pub mod clone;
 pub mod eventfd;
