@@ -162,12 +162,8 @@ fn report(conclusion: &Conclusion, tally: &Tally, complaints: &[String], took: D
         println!("FAILED {complaint}");
     }
     let known = tally.known.load(Ordering::Relaxed);
+    println!("{known} of the passed are known differences; {} rows; {:.1} s", rows::all().len(), took.as_secs_f64());
+    // Nothing may stand behind it: whoever counts tests of several programs looks for just this line.
     let failed = conclusion.num_failed + complaints.len() as u64;
-    println!(
-        "{} passed, {failed} failed, {} skipped; {known} of the passed are known differences; {} rows; {:.1} s",
-        conclusion.num_passed,
-        skipped.len(),
-        rows::all().len(),
-        took.as_secs_f64()
-    );
+    println!("{} passed, {failed} failed, {} skipped", conclusion.num_passed, skipped.len());
 }

@@ -1,5 +1,6 @@
 //! The cases, a file for each concept.
 
+mod advisories;
 mod bad_input;
 mod cgroup;
 mod cli;
@@ -16,6 +17,7 @@ mod process;
 mod rootfs;
 mod seccomp;
 mod stdio;
+mod unsupported;
 mod update;
 
 use crate::container::Lab;
@@ -36,6 +38,7 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 /// Every case.
 pub fn all() -> Vec<Case> {
     [
+        advisories::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cli::cases(),
@@ -52,6 +55,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         seccomp::cases(),
         stdio::cases(),
+        unsupported::cases(),
         update::cases(),
     ]
     .into_iter()

@@ -26,6 +26,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
@@ -82,6 +83,7 @@ pub(crate) fn run_telling(
         return Ok(0);
     }
     creation.dir.unlock();
+    live_long();
     let spawned = creation.spawned()?;
     started(spawned);
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
@@ -166,7 +168,8 @@ impl<'p> Creation<'p> {
         }
         self.spawn(request, gate)?;
         // From here to the child's first report both sides work at the same time.
-        let spawned = self.spawned.as_ref().ok_or_else(no_child)?;
+        let spawned = self.spawned.as_mut().ok_or_else(no_child)?;
+        spawned.await_fork(signals, &self.prepared.plan.steps)?;
         let pid = spawned.pid;
         if let Some(score) = self.prepared.plan.process.oom_score_adj {
             write_oom_score(pid, score)?;
@@ -317,12 +320,11 @@ impl<'p> Creation<'p> {
 
     fn write_private(&self) -> Result<()> {
         let plan = &self.prepared.plan;
-        let own = KINDS.iter().filter(|k| plan.namespaces.has(k.flag)).fold(0, |all, k| all | k.flag);
         let private = Private {
             schema: SCHEMA,
             cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
             resources: plan.resources.clone(),
-            namespaces: own,
+            namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),

@@ -1,7 +1,9 @@
 //! `exec`: a further process in a running container, with the filter and the cgroup that create stored.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use nix::errno::Errno;
 
 use super::container::Container;
 use super::create::{block_signals, write_oom_score};
@@ -21,11 +23,15 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::Filter;
 use crate::spec::{self, Process, User};
 use crate::state::dir::write_pid_file;
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host};
 use crate::terminal::signals::Signals;
+
+const CREATING: &str = "cannot exec in a container that is still being created";
 
 /// Runs a process in the container and in the foreground waits for its end: its exit code, or 128 and the signal.
 /// Detached: 0 once the program was started.
@@ -38,13 +44,11 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
 
 /// [`exec`], which tells `started` of the process before it waits for its end.
 pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<'_>) -> Result<i32> {
-    let container = Container::open(ctx, &request.id)?;
-    container.dir.lock(false)?;
+    let container = Container::open_locked(ctx, &request.id, false, CREATING)?;
     if check_status(&container, request)? == Status::Paused {
         // A child that enters a frozen cgroup waits there for `resume`, which needs the lock.
         container.dir.unlock();
     }
-    let stopped = || Error::state("cannot exec in a stopped container");
     let init = container.pidfd()?.ok_or_else(stopped)?;
     let (private, filter) = container.private()?;
     let text = document(request, &private.config_path)?;
@@ -55,21 +59,20 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         console_socket: request.console_socket.is_some(),
     })?;
     check_preserved(0, request.preserve_fds)?;
-    let differing = differing_namespaces(container.init().pid)?;
+    let differing = differing_namespaces(container.init().pid, init.as_fd())?;
     let plan = plan(request, &process, differing, filter.is_some())?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
-    let mut launch =
-        Launch { container: &container, plan, filter, init, pid_namespace: differing & namespaces::PID != 0, console };
-    let spawned = launch.spawn(request)?;
-    let settled = launch.settle(request, &spawned, &signals, pidfd_socket);
+    let mut launch = Launch { container: &container, plan, filter, init, console };
+    let mut spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
+    let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
     let master = match settled {
         Ok(master) => master,
         Err(e) => {
             spawned.kill();
-            return Err(e);
+            return Err(unless_stopped(&container, e));
         }
     };
     container.dir.unlock();
@@ -80,6 +83,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         return Ok(0);
     }
     started(&spawned);
+    live_long();
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host)?,
@@ -92,7 +96,7 @@ fn check_status(container: &Container, request: &Exec) -> Result<Status> {
     let status = container.status()?;
     let text = match status {
         Status::Stopped => "cannot exec in a stopped container",
-        Status::Creating => "cannot exec in a container that is still being created",
+        Status::Creating => CREATING,
         Status::Paused if !request.ignore_paused => {
             "cannot exec in a paused container (use --ignore-paused to override)"
         }
@@ -141,17 +145,36 @@ fn process<'a>(request: &'a Exec, text: &'a [u8], config_path: &str) -> Result<P
 }
 
 /// `CLONE_NEW…` of the namespaces in which init is and we are not. setns(2) refuses our own user namespace.
-fn differing_namespaces(pid: i32) -> Result<u64> {
+/// One that is missed here would be the host's for the new process, so init must have lived until the last look.
+fn differing_namespaces(pid: i32, init: BorrowedFd<'_>) -> Result<u64> {
     let mut flags = 0;
     for kind in KINDS {
         match host::namespace_differs(pid, kind.proc_name) {
             Ok(true) => flags |= kind.flag,
-            // ENOENT on our own side: a kernel without this type.
-            Ok(false) | Err(nix::errno::Errno::ENOENT) => {}
+            Ok(false) => {}
+            Err(Errno::ESRCH) => return Err(stopped()),
             Err(e) => return Err(Error::kernel(format!("look at /proc/{pid}/ns/{}", kind.proc_name), e)),
         }
     }
-    Ok(flags)
+    // Not reaped until now: the number was init's all the time.
+    match pidfd_send_signal(init, 0) {
+        Ok(()) => Ok(flags),
+        Err(Errno::ESRCH) => Err(stopped()),
+        Err(e) => Err(Error::kernel(format!("pidfd_send_signal to pid {pid}"), e)),
+    }
+}
+
+fn stopped() -> Error {
+    Error::state("cannot exec in a stopped container")
+}
+
+/// The kernel's answers to a process that would enter a container in its last moments are many (ESRCH, ENOMEM, ENODEV,
+/// SIGKILL to the child); for the caller they are one.
+fn unless_stopped(container: &Container, e: Error) -> Error {
+    match container.pidfd() {
+        Ok(None) if e.kind == ErrorKind::Kernel => stopped().hint(e.to_string()),
+        _ => e,
+    }
 }
 
 fn plan(request: &Exec, process: &Process<'_>, differing: u64, seccomp: bool) -> Result<ExecPlan> {
@@ -159,7 +182,7 @@ fn plan(request: &Exec, process: &Process<'_>, differing: u64, seccomp: bool) ->
     let available =
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
-    let inputs = Inputs { base, available, join: differing & !namespaces::PID, seccomp, id: &request.id };
+    let inputs = Inputs { base, available, join: differing, seccomp, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
             && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)
@@ -175,7 +198,6 @@ struct Launch<'c> {
     plan: ExecPlan,
     filter: Option<Filter>,
     init: OwnedFd,
-    pid_namespace: bool,
     console: Option<OwnedFd>,
 }
 
@@ -203,15 +225,9 @@ impl Launch<'_> {
         cgroup.map_or(Ok(None), |c| c.unified_of(proc.root(), self.container.init().pid))
     }
 
-    fn clone(
-        &mut self,
-        request: &Exec,
-        attach: &Attach,
-        into_cgroup: Option<std::os::fd::BorrowedFd<'_>>,
-    ) -> Result<Spawned> {
+    fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
-        let around = if self.pid_namespace { vec![(self.init.as_fd(), namespaces::PID)] } else { Vec::new() };
-        let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup, within: None };
+        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
@@ -243,10 +259,11 @@ impl Launch<'_> {
     fn settle(
         &self,
         request: &Exec,
-        spawned: &Spawned,
+        spawned: &mut Spawned,
         signals: &Signals,
         pidfd_socket: Option<OwnedFd>,
     ) -> Result<Option<OwnedFd>> {
+        spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
         if let Some(score) = self.plan.process.oom_score_adj {
             write_oom_score(spawned.pid, score)?;
         }

@@ -15,16 +15,18 @@ use crate::notify_socket::NotifySocket;
 use crate::process::child::HookState;
 use crate::sys::pidfd::pidfd_send_signal;
 
+const CREATING: &str = "cannot start a container that is still being created";
+
 /// Starts the program of a created container. `notify_socket` is the caller's NOTIFY_SOCKET.
 ///
 /// # Errors
 /// The container is not in the state `created`; a poststart hook failed (the container is deleted then).
 pub fn start(ctx: &Context, id: &str, notify_socket: Option<&Path>) -> Result<()> {
-    let container = Container::open_locked(ctx, id)?;
+    let container = Container::open_locked(ctx, id, true, CREATING)?;
     let refuse = |text: &str| Err(Error::state(text));
     match container.status()? {
         Status::Created => {}
-        Status::Creating => return refuse("cannot start a container that is still being created"),
+        Status::Creating => return refuse(CREATING),
         Status::Running => return refuse("cannot start an already running container"),
         Status::Paused => return refuse("cannot start a container in the paused state"),
         Status::Stopped => return refuse(&stopped_text(&container)),
@@ -80,7 +82,8 @@ fn poststart(ctx: &Context, container: &Container) -> Result<()> {
         return Ok(());
     };
     // runtime-spec runtime.md, "Lifecycle" 10: stop the container and go on with its deletion.
-    let container = Container::open_locked(ctx, container.dir.id())?;
+    // Deleted meanwhile: then only the hook's failure is left to tell.
+    let Ok(container) = Container::open_locked(ctx, container.dir.id(), true, CREATING) else { return Err(e) };
     if let Some(pidfd) = container.pidfd()? {
         let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         super::delete::wait_for_end(&container, pidfd.as_fd())?;

@@ -1,5 +1,6 @@
 //! The parent's side: one clone3 with what must surround it, id maps, and the conversation with the child.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces::{self, IdMaps, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
-use crate::sys::clone::{CLONE_PARENT, Cloned, clone3, exit_code, exit_group, wait_pid};
+use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::pidfd::pidfd_send_signal;
@@ -26,6 +27,8 @@ pub struct Spawned {
     pub pidfd: OwnedFd,
     /// Our end of the channel.
     pub channel: Channel,
+    /// Messages that came before the one that was waited for.
+    early: RefCell<Vec<FromChild>>,
 }
 
 /// What surrounds the clone.
@@ -39,19 +42,15 @@ pub struct CloneRequest<'a> {
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
-    /// User namespace that must own what the child makes: an intermediate process joins it and clones there, since the
-    /// parent could not come back from it.
-    pub within: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> CloneRequest<'a> {
     /// The request that `plan` amounts to.
     pub fn for_init(plan: &'a NamespacePlan, joined: &'a [OwnedFd], into_cgroup: Option<BorrowedFd<'a>>) -> Self {
         let around = plan.join.iter().zip(joined).filter(|(j, _)| plan.parent_joins(j));
-        let user = plan.join.iter().zip(joined).find(|(j, _)| j.flag == namespaces::USER);
         CloneRequest {
-            within: user.map(|(_, fd)| fd.as_fd()),
-            flags: plan.clone_flags(),
+            // Below a joined user namespace the child forks once more, with these flags, when it is there.
+            flags: if plan.joins_user() { 0 } else { plan.clone_flags() },
             around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
             time_offsets: (plan.new & namespaces::TIME != 0).then_some(plan.time_offsets.as_str()),
             into_cgroup,
@@ -66,9 +65,6 @@ impl<'a> CloneRequest<'a> {
 /// clone3, setns or unshare failed; this process is back in its own namespaces.
 pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<Spawned> {
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
-    if let Some(user) = request.within {
-        return spawn_within(request, user, ours, theirs, child);
-    }
     let back = own_namespaces(request)?;
     let entered = enter(request);
     let cloned = entered.and_then(|()| clone3(request.flags, request.into_cgroup).map_err(|e| clone_error(request, e)));
@@ -82,52 +78,9 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
         setns(fd.as_fd(), *flag).map_err(|e| Error::kernel("return to the runtime's own namespace", e))?;
     }
     match cloned? {
-        Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
+        Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours, early: RefCell::default() }),
         Cloned::Child => Err(Error::new(ErrorKind::Internal, "internal", "the child returned")),
     }
-}
-
-/// As [`spawn`], by way of a process that joins the user namespace and makes the child our own (CLONE_PARENT).
-fn spawn_within(
-    request: &CloneRequest<'_>,
-    user: BorrowedFd<'_>,
-    ours: Channel,
-    theirs: Channel,
-    child: impl FnOnce(Channel),
-) -> Result<Spawned> {
-    let first = clone3(0, None).map_err(|e| clone_error(request, e))?;
-    let Cloned::Parent(pid, _) = first else {
-        drop(ours);
-        intermediate(request, user, theirs, child);
-    };
-    drop(theirs);
-    let message = ours.receive().map_err(|e| Error::kernel("receive from the intermediate process", e));
-    let _ = wait_pid(pid, false);
-    match message? {
-        FromChild::Forked(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
-        FromChild::Failed { errno, detail, .. } => Err(clone_error(request, Errno::from_raw(errno)))
-            .map_err(|e| Error { message: detail, ..e }.at("/linux/namespaces")),
-        other => Err(Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?}"))),
-    }
-}
-
-fn intermediate(request: &CloneRequest<'_>, user: BorrowedFd<'_>, theirs: Channel, child: impl FnOnce(Channel)) -> ! {
-    let work = || {
-        // While the host's capabilities are there; it concerns only the child.
-        enter(request)?;
-        setns(user, namespaces::USER).map_err(|e| Error::kernel("join the user namespace", e))?;
-        let flags = request.flags | CLONE_PARENT;
-        clone3(flags, request.into_cgroup).map_err(|e| clone_error(request, e))
-    };
-    match work() {
-        Ok(Cloned::Child) => child(theirs),
-        Ok(Cloned::Parent(pid, pidfd)) => {
-            let _ = theirs.forked(pid, pidfd.as_fd());
-            exit_group(0)
-        }
-        Err(e) => theirs.failed(0, e.errno, e.message.as_bytes()),
-    }
-    exit_group(255)
 }
 
 fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
@@ -204,11 +157,41 @@ pub fn write_id_maps(pid: i32, maps: &IdMaps, privileged: bool) -> Result<()> {
 }
 
 impl Spawned {
+    /// Where the list of steps has a fork: waits until the process that goes on is known, and reaps the one that made it.
+    ///
+    /// # Errors
+    /// As [`Spawned::next`]; or a step before the fork failed.
+    pub fn await_fork(&mut self, signals: &Signals, steps: &[Step]) -> Result<()> {
+        if !steps.iter().any(|s| matches!(s.act, Act::Fork(_))) {
+            return Ok(());
+        }
+        loop {
+            match self.wait(signals)? {
+                FromChild::Forked(pid, pidfd) => {
+                    let first = std::mem::replace(&mut self.pid, pid);
+                    self.pidfd = pidfd;
+                    let _ = wait_pid(first, false);
+                    return Ok(());
+                }
+                ending @ (FromChild::Failed { .. } | FromChild::Panicked(_) | FromChild::Closed) => {
+                    return Err(self.failure(ending, steps));
+                }
+                // The new process may be faster than the one that made it.
+                early => self.early.get_mut().push(early),
+            }
+        }
+    }
+
     /// The child's next message. A signal that asks us to stop ends the wait.
     ///
     /// # Errors
     /// `ErrorKind::Interrupted`; or the channel broke.
     pub fn next(&self, signals: &Signals) -> Result<FromChild> {
+        let mut early = self.early.borrow_mut();
+        if early.is_empty() { self.wait(signals) } else { Ok(early.remove(0)) }
+    }
+
+    fn wait(&self, signals: &Signals) -> Result<FromChild> {
         loop {
             let mut fds =
                 [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -225,7 +208,8 @@ impl Spawned {
         }
     }
 
-    /// SIGKILL, and the wait that reaps it. Both may come too late.
+    /// SIGKILL, and the wait that reaps it. Both may come too late. A process that a fork made without our knowing it yet
+    /// ends by itself, at the end of the channel.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = wait_pid(self.pid, false);
@@ -239,10 +223,9 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "panic", format!("defect of the runtime in the child: {text}"))
             }
             FromChild::Closed => {
-                let status = wait_pid(self.pid, false).ok().flatten().map_or(0, |(_, status)| status);
-                let how = match exit_code(status) {
-                    code if code > 128 => format!("killed by signal {}", code - 128),
-                    code => format!("exit status {code}"),
+                let how = match wait_pid(self.pid, false) {
+                    Ok(Some((_, status))) => death_words(status),
+                    _ => "its status is lost".to_owned(),
                 };
                 Error::new(
                     ErrorKind::Kernel,
@@ -254,6 +237,15 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?} from the child"))
             }
         }
+    }
+}
+
+/// A wait status in words. An exit code above 128 is no signal here: the child itself ends with 255.
+fn death_words(status: i32) -> String {
+    if libc::WIFSIGNALED(status) {
+        format!("killed by signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exit status {}", libc::WEXITSTATUS(status))
     }
 }
 
@@ -300,5 +292,16 @@ fn step_code(act: &Act) -> &'static str {
         Act::Seccomp => "seccomp",
         Act::Attach => "cgroup",
         _ => "kernel",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_of_255_is_no_signal() {
+        assert_eq!(death_words(255 << 8), "exit status 255");
+        assert_eq!(death_words(libc::SIGKILL), "killed by signal 9");
     }
 }

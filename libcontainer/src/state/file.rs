@@ -145,7 +145,8 @@ pub struct Private {
     /// The resources of the last create or update, OCI form.
     #[serde(default)]
     pub resources: Value,
-    /// `CLONE_NEW…` of all namespaces that are the container's own, new or joined.
+    /// `CLONE_NEW…` of the namespaces that were made for the container. Not the joined ones: their processes do not end
+    /// with this init.
     #[serde(default)]
     pub namespaces: u64,
     /// Whether init has no_new_privs.

@@ -11,10 +11,25 @@ pub fn stdio() -> [BorrowedFd<'static>; 3] {
     unsafe { [BorrowedFd::borrow_raw(0), BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)] }
 }
 
-/// Whether descriptor `fd` is open (fcntl(2) F_GETFD).
-pub fn is_open(fd: RawFd) -> bool {
+/// Whether descriptor `fd` is open and passes through execve(2) (fcntl(2) F_GETFD).
+pub fn is_inheritable(fd: RawFd) -> bool {
     // SAFETY: integers only.
-    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok()
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_descriptor_of_ours_is_not_taken_for_the_callers() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(!is_inheritable(file.as_raw_fd()));
+        crate::sys::exec::keep_across_exec(file.as_raw_fd()).unwrap();
+        assert!(is_inheritable(file.as_raw_fd()));
+        assert!(!is_inheritable(-1));
+    }
 }
 
 /// A descriptor that this process was started with and that nobody owns yet; it becomes close-on-exec.

@@ -9,11 +9,13 @@
 
 #[cfg(feature = "abort")]
 pub mod abort;
+pub mod alloc;
 pub mod bpf;
 pub mod clone;
 pub mod eventfd;
 pub mod exec;
 pub mod fd;
+pub mod features;
 pub mod home;
 pub mod ids;
 pub mod keys;
