@@ -17,21 +17,6 @@ pub fn is_inheritable(fd: RawFd) -> bool {
     Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::fd::AsRawFd;
-
-    #[test]
-    fn a_descriptor_of_ours_is_not_taken_for_the_callers() {
-        let file = std::fs::File::open("/dev/null").unwrap();
-        assert!(!is_inheritable(file.as_raw_fd()));
-        crate::sys::exec::keep_across_exec(file.as_raw_fd()).unwrap();
-        assert!(is_inheritable(file.as_raw_fd()));
-        assert!(!is_inheritable(-1));
-    }
-}
-
 /// A descriptor that this process was started with and that nobody owns yet; it becomes close-on-exec.
 ///
 /// # Errors
@@ -47,4 +32,19 @@ pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
 pub fn runs_with_raised_privileges() -> bool {
     // SAFETY: takes an integer and reads the auxiliary vector, which lives as long as the process.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_descriptor_of_ours_is_not_taken_for_the_callers() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(!is_inheritable(file.as_raw_fd()));
+        crate::sys::exec::keep_across_exec(file.as_raw_fd()).unwrap();
+        assert!(is_inheritable(file.as_raw_fd()));
+        assert!(!is_inheritable(-1));
+    }
 }
