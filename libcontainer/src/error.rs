@@ -118,6 +118,11 @@ impl Error {
     pub fn kernel(what: impl Into<String>, errno: nix::errno::Errno) -> Self {
         let mut e = Error::new(ErrorKind::Kernel, "kernel", what);
         e.errno = errno as i32;
+        if errno == nix::errno::Errno::ENOSYS {
+            e.hint = Some(
+                "wherry needs Linux 5.14 or later, and no seccomp filter around it that hides system calls".into(),
+            );
+        }
         e
     }
 

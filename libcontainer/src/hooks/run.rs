@@ -13,7 +13,8 @@ use nix::unistd::{pipe2, read, write};
 use super::tail::Tail;
 use super::{Hook, HookKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::signalfd::{SignalSet, pidfd_send_signal, set_mask, take_pending};
+use crate::sys::pidfd::pidfd_send_signal;
+use crate::sys::signalfd::{SignalSet, set_mask, take_pending};
 use crate::sys::spawn::{File, Program, StringArray, spawn};
 use crate::sys::wait::{Exit, wait_pidfd};
 

@@ -353,7 +353,6 @@ impl<'p> Creation<'p> {
                 bundle: self.prepared.bundle.clone(),
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),
-                failure: String::new(),
             },
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)

@@ -77,6 +77,7 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         notify_dir: request.notify_socket.as_ref().map(notify),
     };
     let plan = Plan::build(&spec, &facts, &inputs)?;
+    report_ignored(&plan, request.strict)?;
     check_rootfs(&plan)?;
     Ok(Prepared {
         joined: namespaces::open_joined(&plan.namespaces)?,
@@ -92,6 +93,19 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         plan,
         bundle,
     })
+}
+
+/// Fields that have no effect here (deprecated, or without meaning beside another one): a warning each, in strict mode an
+/// error.
+fn report_ignored(plan: &Plan, strict: bool) -> Result<()> {
+    let ignored = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
+    if strict && !ignored.is_empty() {
+        return Err(Error::config(ignored.to_vec()));
+    }
+    for problem in ignored {
+        log::warn!("{problem}");
+    }
+    Ok(())
 }
 
 /// The bundle's path without symbolic links: what is below it is opened without following any.

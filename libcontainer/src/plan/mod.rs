@@ -166,14 +166,12 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
     if spec.annotations.0.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
     }
-    let label = linux.mount_label.as_deref().is_some_and(|l| !l.is_empty());
     let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
     for (asked, field) in [
         (!linux.net_devices.0.is_empty(), "netDevices"),
         (linux.intel_rdt.is_some(), "intelRdt"),
         (linux.memory_policy.is_some(), "memoryPolicy"),
         (personality, "personality"),
-        (label, "mountLabel"),
     ] {
         if asked {
             problems.push(Problem::unsupported(format!("/linux/{field}")));

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 
 use super::message::{Channel, FromChild, pair};
 use super::steps::{Act, Step};
@@ -42,6 +44,9 @@ pub struct CloneRequest<'a> {
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
+    /// When the kernel refuses that, the child moves itself by cgroup.procs (delegated trees, where the rules for the
+    /// two differ).
+    pub or_move: bool,
 }
 
 impl<'a> CloneRequest<'a> {
@@ -54,6 +59,7 @@ impl<'a> CloneRequest<'a> {
             around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
             time_offsets: (plan.new & namespaces::TIME != 0).then_some(plan.time_offsets.as_str()),
             into_cgroup,
+            or_move: true,
         }
     }
 }
@@ -67,9 +73,20 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
     let back = own_namespaces(request)?;
     let entered = enter(request);
-    let cloned = entered.and_then(|()| clone3(request.flags, request.into_cgroup).map_err(|e| clone_error(request, e)));
+    let mut moves = false;
+    let cloned = entered.and_then(|()| match clone3(request.flags, request.into_cgroup) {
+        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP) if request.or_move && request.into_cgroup.is_some() => {
+            moves = true;
+            clone3(request.flags, None).map_err(|e| clone_error(request, e))
+        }
+        other => other.map_err(|e| clone_error(request, e)),
+    });
     if let Ok(Cloned::Child) = cloned {
         drop(ours);
+        if moves && let Err(e) = request.into_cgroup.map_or(Ok(()), move_by_procs) {
+            theirs.failed(0, e as i32, b"write 0 to cgroup.procs");
+            exit_group(255);
+        }
         child(theirs);
         exit_group(255);
     }
@@ -81,6 +98,13 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
         Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours, early: RefCell::default() }),
         Cloned::Child => Err(Error::new(ErrorKind::Internal, "internal", "the child returned")),
     }
+}
+
+/// The child's way into a v2 cgroup that it could not be born in.
+fn move_by_procs(cgroup: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let procs = openat(cgroup, c"cgroup.procs", flags, Mode::empty())?;
+    nix::unistd::write(&procs, b"0").map(drop)
 }
 
 fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
