@@ -13,8 +13,10 @@ use crate::verdict::{Check, expect, has, same, skip};
 
 const ROW: &str = "decisions/own";
 
+type Run = fn(&Lab) -> Check;
+
 pub fn cases() -> Vec<Case> {
-    let own: [(&str, fn(&Lab) -> Check); 7] = [
+    let own: [(&str, Run); 7] = [
         ("unknown_command", unknown_command),
         ("regex", regex),
         ("capability_out_of_reach", capability_out_of_reach),
