@@ -169,6 +169,7 @@ const FEATURES: &[(&str, &str)] = &[
     ("bad/args", "args[0] not executable, a directory, of a wrong format"),
     ("bad/image", "/dev, /proc, /sys, /etc/passwd of an image being something else"),
     ("bad/root", "--root /"),
+    ("decisions/own", "what wherry decides otherwise than runc, and no other row shows"),
     ("unsupported/refused", "what is not supported yet is refused by its place, before anything is done"),
     ("crash/kill", "SIGKILL of create, then delete --force"),
     ("crash/term", "SIGTERM half-way is undone"),

@@ -28,7 +28,8 @@ struct Tally {
 pub fn all(mut args: Arguments) -> Result<ExitCode, String> {
     args.test_threads = args.test_threads.or(Some(2));
     let cases = cases::all();
-    let complaints: Vec<String> = rows::uncovered(&cases).into_iter().chain(peers::strangers(&cases)).collect();
+    let strangers = peers::strangers(&cases).into_iter().chain(peers::strangers_on_page(&cases)?);
+    let complaints: Vec<String> = rows::uncovered(&cases).into_iter().chain(strangers).collect();
     if args.list {
         let names = cases.into_iter().map(|c| Trial::test(c.name, || Ok(()))).collect();
         return Ok(libtest_mimic::run(&args, names).exit_code());

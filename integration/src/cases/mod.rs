@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod crash;
 mod data;
+mod decisions;
 mod devices;
 mod exec;
 mod hooks;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
         cli::cases(),
         crash::cases(),
         data::cases(),
+        decisions::cases(),
         devices::cases(),
         exec::cases(),
         hooks::cases(),
