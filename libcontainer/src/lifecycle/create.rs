@@ -82,7 +82,6 @@ pub(crate) fn run_telling(
     if !foreground {
         return Ok(0);
     }
-    creation.dir.unlock();
     live_long();
     let spawned = creation.spawned()?;
     started(spawned);
@@ -234,7 +233,7 @@ impl<'p> Creation<'p> {
     fn converse(&self, signals: &Signals) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
-        let proceed = || spawned.channel.proceed().map_err(|e| Error::kernel("answer the child", e));
+        let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
         let mut master = None;
         loop {
             match spawned.next(signals)? {
@@ -294,7 +293,11 @@ impl<'p> Creation<'p> {
             write_pid_file(path, init.pid)?;
         }
         self.dir.unlink(INTENT)?;
-        spawned.channel.proceed().map_err(|e| Error::kernel("answer the child", e))?;
+        spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
+        if start != Start::Gate {
+            // Hooks follow, of the container and ours, which take their time and may call us: state.json is complete.
+            self.dir.unlock();
+        }
         let poststart = !self.prepared.plan.hooks.of(HookKind::Poststart).is_empty();
         if start != Start::Foreground || poststart {
             // A failure after this point belongs to the program's start: it says so on the container's stderr.
@@ -307,7 +310,6 @@ impl<'p> Creation<'p> {
     fn after_start(&mut self, _request: &Create) -> Result<()> {
         self.runtime_hooks(&[HookKind::Poststart], "running")?;
         if let Some(notify) = self.notify.take() {
-            self.dir.unlock();
             let spawned = self.spawned()?;
             notify.wait(spawned.pid, spawned.pidfd.as_fd())?;
         }
@@ -363,6 +365,10 @@ impl<'p> Creation<'p> {
         let spawned = self.spawned.take();
         if let Some(spawned) = &spawned {
             spawned.kill();
+        }
+        // `run` has let the lock go once the program runs; who deleted the container since then has run its hooks too.
+        if self.dir.lock(true).is_err() {
+            return e;
         }
         let hooks = if spawned.is_some() { self.prepared.plan.hooks.clone() } else { HookSet::default() };
         // Where the cgroup was never made it is not ours to kill: only its directories are tried.

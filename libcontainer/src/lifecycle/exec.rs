@@ -283,7 +283,7 @@ impl Launch<'_> {
         if let Some(path) = &request.pid_file {
             write_pid_file(path, spawned.pid)?;
         }
-        spawned.channel.proceed().map_err(|e| Error::kernel("answer the child", e))?;
+        spawned.proceed(&self.plan.steps).map_err(|e| self.explain(e))?;
         Ok(master)
     }
 

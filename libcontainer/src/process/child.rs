@@ -164,6 +164,10 @@ impl Child<'_> {
             Act::Attach => {
                 ids::umask(0);
                 prctl::set_pdeathsig(libc::SIGKILL)?;
+                // A parent that died before sends no signal any more.
+                if self.channel.is_closed() {
+                    return Err(Errno::EPIPE.into());
+                }
                 prctl::set_dumpable(false)?;
                 cgroups::attach_self(self.tasks).map_err(|e| Failure::call("write 0 to tasks", e.errno))
             }

@@ -232,6 +232,21 @@ impl Spawned {
         }
     }
 
+    /// Lets the child go on.
+    ///
+    /// # Errors
+    /// What ended the child, when it is gone: EPIPE would not tell.
+    pub fn proceed(&self, steps: &[Step]) -> Result<()> {
+        match self.channel.proceed() {
+            Ok(()) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                let last = self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?;
+                Err(self.failure(last, steps))
+            }
+            Err(e) => Err(Error::kernel("answer the child", e)),
+        }
+    }
+
     /// SIGKILL, and the wait that reaps it. Both may come too late. A process that a fork made without our knowing it yet
     /// ends by itself, at the end of the channel.
     pub fn kill(&self) {

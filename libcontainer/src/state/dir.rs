@@ -61,7 +61,8 @@ pub fn open_root(root: &Path, make: bool) -> Result<OwnedFd> {
     .map_err(what)?;
     let stat = fstat(&fd).map_err(what)?;
     let foreign = stat.st_uid != geteuid().as_raw() && stat.st_uid != 0;
-    let writable = stat.st_mode & 0o022 != 0 && stat.st_mode & 0o1000 == 0;
+    // The sticky bit is no excuse: who may make entries could make a container's directory before us.
+    let writable = stat.st_mode & 0o022 != 0;
     if foreign || writable {
         let text = format!("state root {} could be changed by other users", root.display());
         return Err(Error::new(ErrorKind::Request, "state-root", text).hint("give it to this user and chmod it 0700"));
