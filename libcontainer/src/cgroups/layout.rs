@@ -9,6 +9,7 @@ use nix::sys::stat::stat;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
 use super::file;
+use super::plan::{self, MountView, Place};
 use crate::error::{Error, Result};
 
 /// Where hierarchies are mounted on every usual host.
@@ -152,6 +153,18 @@ impl Layout {
         !self.hierarchies.is_empty() && self.unified.is_some()
     }
 
+    /// What a `cgroup` mount shows of the runtime's own cgroup.
+    pub fn own_views(&self) -> Vec<MountView> {
+        let place = |controllers: &[String], mount: &str, own: &str| Place {
+            controllers: controllers.to_vec(),
+            mount: mount.to_owned(),
+            path: own.to_owned(),
+        };
+        let v1 = self.hierarchies.iter().map(|h| place(&h.controllers, &h.mount, &h.own));
+        let unified = self.unified.iter().map(|u| place(&[], &u.mount, &u.own));
+        plan::mount_views(&v1.chain(unified).collect::<Vec<_>>())
+    }
+
     /// The v1 hierarchy that has `controller`.
     pub fn v1(&self, controller: &str) -> Option<usize> {
         self.hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == controller))
@@ -283,6 +296,14 @@ mod tests {
         assert_eq!(l.v1("cpuacct"), Some(2));
         assert_eq!(l.v1("hugetlb"), None);
         assert!(l.v2("hugetlb"));
+        let views: Vec<_> = l.own_views().into_iter().map(|v| (v.name, v.source, v.options)).collect();
+        let want = [
+            ("systemd", "/sys/fs/cgroup/systemd/u", "none,name=systemd"),
+            ("pids", "/sys/fs/cgroup/pids/", "pids"),
+            ("cpu,cpuacct", "/mnt/with blank/cpu,cpuacct/a", "cpu,cpuacct"),
+            ("unified", "/sys/fs/cgroup/unified/", ""),
+        ];
+        assert_eq!(views, want.map(|(name, source, options)| (name.into(), source.into(), options.into())));
     }
 
     #[test]

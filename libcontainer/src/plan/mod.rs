@@ -103,7 +103,11 @@ impl Plan {
         let seccomp = linux.seccomp.as_ref().and_then(|s| seccomp::plan(s, process.no_new_privileges, &mut problems));
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         let hooks = plan_hooks(spec, &mut problems);
-        let views = cgroup.as_ref().map(CgroupPlan::mount_views).unwrap_or_default();
+        let views = match (&cgroup, inputs.cgroup_driver) {
+            (Some(cgroup), _) => cgroup.mount_views(),
+            (None, CgroupDriver::Disabled) => inherited_views(spec, facts, &mut problems)?,
+            (None, _) => Vec::new(),
+        };
         let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, &mut problems);
         if !problems.is_empty() {
@@ -211,9 +215,8 @@ fn plan_cgroup(
         }
         CgroupDriver::Cgroupfs => {}
     }
-    let writable = spec.mounts.iter().any(|m| {
-        matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && !m.options.iter().any(|o| o == "ro" || o == "rro")
-    });
+    let writable =
+        spec.mounts.iter().any(|m| matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(m));
     let delegated = namespaces.new & namespaces::CGROUP != 0 && writable;
     let uid = spec.process.as_ref().and_then(|p| p.user.as_ref()).map_or(0, |u| u.uid);
     let owner = if namespaces.id_maps.is_some() { namespaces::host_id(&linux.uid_mappings, uid) } else { Some(uid) };
@@ -226,6 +229,24 @@ fn plan_cgroup(
         owner: owner.filter(|_| delegated),
     };
     Ok(Some(CgroupPlan::build(&request, problems)))
+}
+
+fn is_writable(mount: &Mount<'_>) -> bool {
+    !mount.options.iter().any(|o| o == "ro" || o == "rro")
+}
+
+/// A container without a cgroup of its own stays in the caller's, and that is what its cgroup mount shows. Read-only: in
+/// it are processes that are not the container's.
+fn inherited_views(spec: &Spec<'_>, facts: &HostFacts, problems: &mut Vec<Problem>) -> Result<Vec<MountView>> {
+    let mut views = Vec::new();
+    for (i, mount) in spec.mounts.iter().enumerate().filter(|(_, m)| m.kind.as_deref() == Some("cgroup")) {
+        if is_writable(mount) {
+            let message = "a writable cgroup mount, but the container has no cgroup of its own";
+            problems.push(Problem::new(format!("/mounts/{i}"), "mount-cgroup", message).hint("add the option ro"));
+        }
+        views = facts.layout()?.own_views();
+    }
+    Ok(views)
 }
 
 fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {

@@ -12,6 +12,7 @@ pub mod abort;
 pub mod alloc;
 pub mod bpf;
 pub mod clone;
+pub mod dirent;
 pub mod eventfd;
 pub mod exec;
 pub mod fd;
