@@ -191,7 +191,7 @@ mod tests {
 
     fn child(script: &str) -> (std::process::Child, OwnedFd) {
         let child = std::process::Command::new("sh").arg("-c").arg(script).spawn().unwrap();
-        let fd = crate::sys::wait::pidfd_open(child.id().cast_signed()).unwrap();
+        let fd = crate::sys::pidfd::pidfd_open(child.id().cast_signed()).unwrap();
         (child, fd)
     }
 
@@ -213,7 +213,8 @@ mod tests {
             let mut buf = [0u8; 128];
             let mut control = nix::cmsg_space!([i32; 4]);
             let mut iov = [IoSliceMut::new(&mut buf)];
-            let msg = recvmsg::<()>(host.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+            let msg =
+                recvmsg::<()>(host.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
             let bytes = msg.bytes;
             let fds: Vec<i32> = match msg.cmsgs().unwrap().collect::<Vec<_>>().as_slice() {
                 [ControlMessageOwned::ScmRights(fds)] => fds.clone(),

@@ -1,1 +1,39 @@
-//! cgroups.
+//! cgroups(7) with the cgroupfs driver: v1, hybrid and v2.
+//! In: `linux.cgroupsPath`, `linux.resources`, the host's [`Layout`]. Out: a [`CgroupPlan`] (pure: directories, files and
+//! values in three phases), then a [`Cgroup`] (thin: mkdir, open, write), then a [`Stored`] for later commands.
+//! Order: `Phase::BeforeAttach`, attach of init, `Phase::Limits`, `Phase::Final`; the reasons stand at [`Phase`].
+//! runtime-spec config-linux.md#control-groups; kernel Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
+
+mod apply;
+mod attach;
+mod convert;
+mod cpuset;
+mod delegate;
+mod device_program;
+mod devices;
+mod enter;
+mod file;
+mod freezer;
+mod layout;
+mod limits;
+mod merge;
+mod oom;
+mod oom_watch;
+mod path;
+mod plan;
+mod process_list;
+mod remove;
+mod stats;
+mod stored;
+mod update;
+
+pub use apply::Cgroup;
+pub use attach::{AttachError, attach_self};
+pub use device_program::Instruction;
+pub use enter::{Attach, SubCgroup};
+pub use layout::{Hierarchy, Layout, Unified};
+pub use merge::merge;
+pub use oom_watch::OomWatch;
+pub use plan::{CgroupPlan, MountView, Phase, Place, Request, Rule, Write};
+pub use stored::{Stored, StoredPlace};
+pub use update::UpdatePlan;

@@ -1,5 +1,5 @@
 //! Commands that the configuration names for points of the container's life.
-//! In: `hooks` of config.json. Out: [`HookSet`], plan data; [`run`] starts one and waits for it, with the state on stdin.
+//! In: `hooks` of config.json. Out: [`HookSet`], plan data; `run` starts one and waits for it, with the state on stdin.
 //! prestart and createRuntime run in the runtime's namespaces, createContainer and startContainer in the container's,
 //! poststart and poststop in the runtime's again, from `start` and `delete`: the set is therefore stored.
 //! runtime-spec config.md#posix-platform-hooks, runtime.md#lifecycle; clone(2), execve(2).
@@ -72,7 +72,12 @@ pub struct Hook {
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let env = self.env.as_ref().map(Vec::len);
-        f.debug_struct("Hook").field("path", &self.path).field("args", &self.args).field("env", &env).field("timeout", &self.timeout).finish()
+        f.debug_struct("Hook")
+            .field("path", &self.path)
+            .field("args", &self.args)
+            .field("env", &env)
+            .field("timeout", &self.timeout)
+            .finish()
     }
 }
 
@@ -112,7 +117,9 @@ pub struct State<'a> {
 /// The state as compact JSON, the document on a hook's stdin. `annotations` is left out when there are none.
 pub fn state_document<'a>(state: &State<'_>, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    for (name, value) in [("{\"ociVersion\":", state.oci_version), (",\"id\":", state.id), (",\"status\":", state.status)] {
+    for (name, value) in
+        [("{\"ociVersion\":", state.oci_version), (",\"id\":", state.id), (",\"status\":", state.status)]
+    {
         out.extend_from_slice(name.as_bytes());
         push_string(&mut out, value);
     }

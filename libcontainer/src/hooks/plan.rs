@@ -48,7 +48,11 @@ impl HookSet {
             let Some(list) = stored.get(kind.as_str()) else { continue };
             let hooks: Option<Vec<Hook>> = list.as_array().and_then(|l| l.iter().map(read_one).collect());
             set.by_kind[kind as usize] = hooks.ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "state-file", format!("stored {} hooks are not readable", kind.as_str()))
+                Error::new(
+                    ErrorKind::Internal,
+                    "state-file",
+                    format!("stored {} hooks are not readable", kind.as_str()),
+                )
             })?;
         }
         Ok(set)
@@ -74,14 +78,19 @@ fn plan_one(hook: &spec::Hook<'_>, pointer: &str, problems: &mut Vec<Problem>) -
             None
         }
         Some(path) if !path.starts_with('/') => {
-            problems.push(Problem::new(format!("{pointer}/path"), "hook-path", "hook path is not absolute"));
+            let message = format!("hook path {path:?} is not absolute");
+            problems.push(Problem::new(format!("{pointer}/path"), "hook-path", message));
             None
         }
         Some(path) => c_string(path, || format!("{pointer}/path"), problems),
     };
     let timeout = match hook.timeout {
         Some(seconds) if seconds < 1 => {
-            problems.push(Problem::new(format!("{pointer}/timeout"), "hook-timeout", "hook timeout is not above 0 seconds"));
+            problems.push(Problem::new(
+                format!("{pointer}/timeout"),
+                "hook-timeout",
+                "hook timeout is not above 0 seconds",
+            ));
             None
         }
         seconds => seconds.map(|s| Duration::from_secs(s.unsigned_abs())),
@@ -171,6 +180,7 @@ mod tests {
                 "/hooks/poststop/0/env/0",
             ]
         );
+        assert_eq!(problems[0].message, "hook path \"bin/x\" is not absolute");
     }
 
     #[test]

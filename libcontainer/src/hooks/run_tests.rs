@@ -84,7 +84,8 @@ fn a_failure_tells_kind_number_status_and_output() {
 fn a_program_that_cannot_be_executed_is_named_with_its_errno() {
     let dir = Dir::new("exec");
     std::fs::write(dir.path("x"), "no program").unwrap();
-    let hook = |path: &str| Hook { path: c(path), args: vec![c(path)], env: None, timeout: Some(Duration::from_secs(5)) };
+    let hook =
+        |path: &str| Hook { path: c(path), args: vec![c(path)], env: None, timeout: Some(Duration::from_secs(5)) };
     let text = |path: &str| execute(&hook(path), b"{}").unwrap_err().to_string();
     let prefix = "error running createRuntime hook #1: fork/exec";
     assert_eq!(text("/nonexistent"), format!("{prefix} /nonexistent: no such file or directory"));
@@ -119,8 +120,14 @@ fn a_grandchild_that_keeps_the_pipes_is_not_waited_for() {
 #[test]
 fn the_environment_is_the_hooks_own_or_the_default() {
     // A failing command makes its output part of the error. /usr/bin/env and not the shell tells what came in.
-    let hook = |env| Hook { path: c("/usr/bin/env"), args: vec![c("env"), c("sh"), c("-c"), c("/usr/bin/env; exit 9")], env, timeout: None };
-    let text = |hook: &Hook, default| run(HookKind::CreateContainer, 0, hook, b"{}", default, None).unwrap_err().message;
+    let hook = |env| Hook {
+        path: c("/usr/bin/env"),
+        args: vec![c("env"), c("sh"), c("-c"), c("/usr/bin/env; exit 9")],
+        env,
+        timeout: None,
+    };
+    let text =
+        |hook: &Hook, default| run(HookKind::CreateContainer, 0, hook, b"{}", default, None).unwrap_err().message;
     let caller = [c("PATH=/usr/bin:/bin"), c("FROM=caller")];
     let own = hook(Some(vec![c("PATH=/usr/bin:/bin"), c("FROM=hook")]));
     assert!(text(&own, EnvDefault::Copy(&caller)).contains("FROM=hook"));

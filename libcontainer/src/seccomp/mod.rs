@@ -1,1 +1,127 @@
-//! seccomp.
+//! seccomp: a profile becomes one classic BPF program. In: `linux.seccomp`. Out: a [`Filter`], or what is wrong with the
+//! profile. Making the program is pure; only [`load`] asks the kernel.
+//! runtime-spec config-linux.md (seccomp), seccomp(2). Why an own generator: docs/adr/0002-seccomp-generator.md.
+
+mod arch;
+mod assembler;
+mod codegen;
+mod conditions;
+pub mod interpreter;
+mod profile;
+#[cfg(test)]
+mod tests;
+
+use nix::errno::Errno;
+
+use crate::error::Problem;
+use crate::spec::Seccomp;
+pub use crate::sys::seccomp::Instruction;
+use arch::Family;
+use interpreter::Call;
+
+/// Longest program that the kernel takes (BPF_MAXINSNS), in instructions.
+pub const MAX_INSTRUCTIONS: usize = 4096;
+
+/// A program and how to load it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// The instructions, in order.
+    pub program: Vec<Instruction>,
+    /// `SECCOMP_FILTER_FLAG_*` of seccomp(2).
+    pub flags: u32,
+}
+
+impl Filter {
+    /// The program as raw instructions of 8 bytes each, little-endian: code, jt, jf, k. The flags are not part of it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.program.len() * 8);
+        for i in &self.program {
+            out.extend_from_slice(&i.code.to_le_bytes());
+            out.extend_from_slice(&[i.jt, i.jf]);
+            out.extend_from_slice(&i.k.to_le_bytes());
+        }
+        out
+    }
+
+    /// The reverse of [`Filter::to_bytes`]. `None`: no instruction, not whole instructions, or more than
+    /// [`MAX_INSTRUCTIONS`]. Whether they make sense is for the kernel to check, at [`load`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8], flags: u32) -> Option<Filter> {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(8) || bytes.len() / 8 > MAX_INSTRUCTIONS {
+            return None;
+        }
+        let instruction = |b: &[u8]| {
+            let &[c0, c1, jt, jf, k0, k1, k2, k3] = b else { return None };
+            Some(Instruction { code: u16::from_le_bytes([c0, c1]), jt, jf, k: u32::from_le_bytes([k0, k1, k2, k3]) })
+        };
+        let program = bytes.chunks_exact(8).map(instruction).collect::<Option<_>>()?;
+        Some(Filter { program, flags })
+    }
+}
+
+/// Makes the filter of `linux.seccomp`. Everything wrong goes to `problems`, with pointers below `/linux/seccomp`.
+///
+/// `None`: there is nothing to filter (no default action and no rules), or something was wrong.
+///
+/// The filter is in force while init finishes: a profile under which init could not finish is a problem too. That is
+/// execve(2) always; without no_new_privs also capset(2), because the load needs CAP_SYS_ADMIN, which is given up after it.
+pub fn plan(profile: &Seccomp<'_>, no_new_privileges: bool, problems: &mut Vec<Problem>) -> Option<Filter> {
+    let filter = plan_for(Family::NATIVE, profile, problems)?;
+    let before = problems.len();
+    if denies(&filter, arch::EXECVE) {
+        problems.push(
+            Problem::new(
+                "/linux/seccomp",
+                "seccomp-init",
+                "the profile denies execve, so the container's process cannot start",
+            )
+            .hint("allow execve"),
+        );
+    }
+    if !no_new_privileges && denies(&filter, arch::CAPSET) {
+        problems.push(
+            Problem::new(
+                "/linux/seccomp",
+                "seccomp-init",
+                "the profile denies capset, which must follow the load of the filter",
+            )
+            .hint("allow capset or set process.noNewPrivileges"),
+        );
+    }
+    (problems.len() == before).then_some(filter)
+}
+
+fn plan_for(family: &Family, profile: &Seccomp<'_>, problems: &mut Vec<Problem>) -> Option<Filter> {
+    let before = problems.len();
+    let policy = profile::check(family, profile, problems);
+    if problems.len() != before {
+        return None;
+    }
+    let policy = policy?;
+    let program = codegen::program(family, &policy);
+    if program.len() > MAX_INSTRUCTIONS {
+        let message = format!("the program has {} instructions, the kernel takes {MAX_INSTRUCTIONS}", program.len());
+        problems.push(Problem::new("/linux/seccomp", "seccomp-size", message));
+        return None;
+    }
+    Some(Filter { program, flags: policy.flags })
+}
+
+/// Whether the filter keeps the native system call `nr` from running when all its arguments are 0: anything but ALLOW
+/// and LOG. A tracer or an agent is not counted upon.
+#[must_use]
+pub fn denies(filter: &Filter, nr: u32) -> bool {
+    let call = Call { nr, arch: Family::NATIVE.audit[0], args: [0; 6] };
+    let verdict =
+        interpreter::run(&filter.program, &call).map(|outcome| outcome.verdict & libc::SECCOMP_RET_ACTION_FULL);
+    !matches!(verdict, Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG))
+}
+
+/// Loads the filter for the calling thread. Allocates nothing. no_new_privs is the caller's to set.
+///
+/// # Errors
+/// Those of [`crate::sys::seccomp::set_mode_filter`].
+pub fn load(filter: &Filter) -> Result<(), Errno> {
+    crate::sys::seccomp::set_mode_filter(filter.flags, &filter.program)
+}

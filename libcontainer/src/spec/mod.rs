@@ -2,12 +2,17 @@
 //! In: bytes (≤ 4 MiB). Out: [`Document`]. Nothing is decided and no kernel is asked here.
 //! runtime-spec config.md.
 
+#[cfg(any(feature = "oci-spec", test))]
+pub mod exchange;
+#[cfg(test)]
+mod exchange_tests;
+pub mod features;
 pub mod json;
 pub mod model;
 pub mod read;
 mod resources;
-#[cfg(feature = "oci-spec")]
-pub mod exchange;
+pub mod template;
+pub mod write;
 
 use crate::error::{Error, ErrorKind, Problem, Result};
 pub use model::*;
@@ -52,9 +57,8 @@ pub fn resources<'a>(text: &'a [u8], name: &str) -> Result<Document<Resources<'a
 }
 
 fn document<'a, T: FromJson<'a>>(text: &'a [u8], name: &str) -> Result<Document<T>> {
-    let value = json::parse(text).map_err(|e| {
-        Error::new(ErrorKind::Config, "config-json", format!("parse {name}: {e}"))
-    })?;
+    let value =
+        json::parse(text).map_err(|e| Error::new(ErrorKind::Config, "config-json", format!("parse {name}: {e}")))?;
     let mut reader = Reader::default();
     let read = T::from_json(value, &mut reader);
     match read {
@@ -85,7 +89,8 @@ mod tests {
 
     #[test]
     fn unset_is_not_zero_and_null_is_unset() {
-        let doc = config(br#"{"linux": {"resources": {"pids": {}, "cpu": {"shares": 0, "quota": null}}}}"#, "c").unwrap();
+        let doc =
+            config(br#"{"linux": {"resources": {"pids": {}, "cpu": {"shares": 0, "quota": null}}}}"#, "c").unwrap();
         let r = doc.value.linux.unwrap().resources.unwrap();
         assert_eq!(r.pids.unwrap().limit, None);
         assert_eq!(r.cpu.as_ref().unwrap().shares, Some(0));

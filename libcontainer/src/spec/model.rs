@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-pub use super::read::{Map, Opaque};
 use super::read::object;
+pub use super::read::{Map, Opaque};
 pub use super::resources::*;
 
 /// A string of the document.
@@ -240,7 +240,7 @@ object! {
     Hook<'a> {
         /// Absolute path of the program.
         path: Option<Str<'a>> = "path",
-        /// argv, including argv[0].
+        /// argv, including `argv[0]`.
         args: Vec<Str<'a>> = "args",
         /// Environment; absent means the caller's.
         env: Option<Vec<Str<'a>>> = "env",

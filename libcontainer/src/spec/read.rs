@@ -239,6 +239,14 @@ macro_rules! object {
                 Some(out)
             }
         }
+
+        impl<'a> $crate::spec::write::ToJson for object!(@ty $name $($lt)?) {
+            fn to_json(&self) -> serde_json::Value {
+                let members = [$(($json, $crate::spec::write::ToJson::to_json(&self.$field))),*];
+                let set = members.into_iter().filter(|(_, value)| !value.is_null());
+                serde_json::Value::Object(set.map(|(name, value)| (name.to_owned(), value)).collect())
+            }
+        }
     };
     (@ty $name:ident) => { $name };
     (@ty $name:ident $lt:lifetime) => { $name<'a> };

@@ -1,13 +1,35 @@
 //! The only module with `unsafe`: one file per kernel area, one function per system call that nix lacks.
 //! Safe signatures, owned descriptors with CLOEXEC, `Errno` out, no policy.
 #![allow(unsafe_code)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "system calls return and take numbers of the kernel's width"
+)]
 
+#[cfg(feature = "abort")]
+pub mod abort;
+pub mod alloc;
 pub mod bpf;
-pub mod hook_child;
+pub mod clone;
+pub mod dirent;
+pub mod eventfd;
+pub mod exec;
+pub mod fd;
+pub mod features;
+pub mod home;
+pub mod ids;
 pub mod keys;
+pub mod lock;
 pub mod mount;
 pub mod net;
+pub mod ns;
+pub mod pidfd;
+pub mod prctl;
 pub mod seccomp;
 pub mod signalfd;
+pub mod socket;
+pub mod spawn;
 pub mod tty;
+pub mod uts;
 pub mod wait;

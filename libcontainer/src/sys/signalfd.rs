@@ -1,4 +1,4 @@
-//! Signals as data: signalfd(2), masks with real-time signals, pidfd_send_signal(2). nix's `Signal` has no real-time ones.
+//! Signals as data: signalfd(2), masks with real-time signals. nix's `Signal` has no real-time ones.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -36,7 +36,9 @@ impl SignalSet {
 pub fn set_mask(set: SignalSet) -> Result<SignalSet, Errno> {
     let mut old = 0u64;
     // SAFETY: both sets are live u64 values of SIGSET_BYTES bytes; the kernel reads the first and writes the second.
-    let r = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set.0, &raw mut old, SIGSET_BYTES) };
+    let r = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set.0, &raw mut old, SIGSET_BYTES)
+    };
     Errno::result(r).map(|_| SignalSet(old))
 }
 
@@ -74,17 +76,15 @@ pub fn take_pending(set: SignalSet) -> Option<i32> {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the set and the timespec are alive and only read; a null siginfo is allowed.
     let r = unsafe {
-        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set.0, std::ptr::null_mut::<libc::siginfo_t>(), &raw const now, SIGSET_BYTES)
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const set.0,
+            std::ptr::null_mut::<libc::siginfo_t>(),
+            &raw const now,
+            SIGSET_BYTES,
+        )
     };
     if r > 0 { i32::try_from(r).ok() } else { None }
-}
-
-/// pidfd_send_signal(2), Linux 5.1. Errors: ESRCH when the process has been reaped.
-pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
-    let info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null siginfo is allowed; no other pointer is passed.
-    let r = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
-    Errno::result(r).map(drop)
 }
 
 /// Sends a signal to the calling thread alone, so that a test does not touch its process.

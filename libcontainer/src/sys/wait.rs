@@ -1,6 +1,6 @@
 //! waitid(2) and wait4(2) for statuses that nix cannot name (it refuses real-time signals).
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
@@ -30,7 +30,7 @@ pub fn wait_pidfd(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Exit>, Er
     loop {
         // SAFETY: siginfo_t is plain data, for which all zeros is a valid value.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let id = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+        let id = pidfd.as_raw_fd().cast_unsigned();
         // SAFETY: `info` is a live siginfo_t for the whole call; the kernel writes it.
         let r = unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, flags) };
         match Errno::result(r) {
@@ -55,15 +55,10 @@ pub fn reap_any() -> Option<(i32, Exit)> {
     if pid <= 0 {
         return None;
     }
-    let exit = if libc::WIFEXITED(status) { Exit::Code(libc::WEXITSTATUS(status)) } else { Exit::Signal(libc::WTERMSIG(status)) };
+    let exit = if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal(libc::WTERMSIG(status))
+    };
     Some((pid, exit))
-}
-
-/// pidfd_open(2), Linux 5.3; the descriptor has CLOEXEC. Errors: ESRCH.
-pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: no pointer is passed.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    let fd = i32::try_from(fd).map_err(|_| Errno::EOVERFLOW)?;
-    // SAFETY: the kernel has just made `fd` and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -45,7 +45,8 @@ impl Host {
             None => open("/dev/tty", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()),
         };
         if let (None, None, Err(errno)) = (&stdin, &stdout, &tty) {
-            return Err(Error::kernel("open /dev/tty", *errno).hint("a foreground terminal needs stdin, stdout or a terminal of the caller"));
+            return Err(Error::kernel("open /dev/tty", *errno)
+                .hint("a foreground terminal needs stdin, stdout or a terminal of the caller"));
         }
         Ok(Host { stdin, stdout, tty: tty.ok(), saved: None })
     }
@@ -119,7 +120,7 @@ impl Stream {
 }
 
 fn duplicate(fd: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Errno> {
-    crate::sys::hook_child::duplicate_above_stdio(fd)
+    crate::sys::spawn::duplicate_above_stdio(fd)
 }
 
 /// Makes an open file that nobody shares non-blocking.

@@ -141,7 +141,10 @@ pub fn adopt(slave: BorrowedFd<'_>) -> Result<(), PtyError> {
         Err(errno) => return Err(at("setsid")(errno)),
     }
     tty::set_controlling(slave).map_err(at("set the controlling terminal"))?;
-    dup2_stdin(slave).and_then(|()| dup2_stdout(slave)).and_then(|()| dup2_stderr(slave)).map_err(at("dup2 the terminal"))
+    dup2_stdin(slave)
+        .and_then(|()| dup2_stdout(slave))
+        .and_then(|()| dup2_stderr(slave))
+        .map_err(at("dup2 the terminal"))
 }
 
 #[cfg(test)]

@@ -196,7 +196,11 @@ impl<'a> Relay<'a> {
     }
 
     fn wants_input(&self) -> bool {
-        self.reading && !self.in_background && self.ended.is_none() && self.master.is_some() && self.input.has_room(SPARE)
+        self.reading
+            && !self.in_background
+            && self.ended.is_none()
+            && self.master.is_some()
+            && self.input.has_room(SPARE)
     }
 
     fn master_flags(&self) -> PollFlags {
@@ -215,7 +219,11 @@ impl<'a> Relay<'a> {
 
     fn timeout(&self) -> PollTimeout {
         let until_retry = self.hung_up_until.map(|t| t.saturating_duration_since(Instant::now()));
-        let until_silent = self.ended.as_ref().filter(|_| self.master.is_some()).map(|e| SILENCE.saturating_sub(e.last_output.elapsed()));
+        let until_silent = self
+            .ended
+            .as_ref()
+            .filter(|_| self.master.is_some())
+            .map(|e| SILENCE.saturating_sub(e.last_output.elapsed()));
         match until_retry.into_iter().chain(until_silent).min() {
             None => PollTimeout::NONE,
             // Rounded up, so that the loop does not spin through the last millisecond.

@@ -13,7 +13,7 @@ use super::super::WindowSize;
 use super::super::foreground::relay;
 use super::super::pty::Pty;
 use super::*;
-use crate::sys::hook_child::{Program, StringArray, spawn};
+use crate::sys::spawn::{File, Program, StringArray, spawn};
 use crate::sys::tty;
 
 /// A shell on the slave of a new pty, started as a hook is: in a clone, with setsid(1) for the controlling terminal.
@@ -29,12 +29,13 @@ fn shell(script: &str) -> Shell {
     let args: Vec<CString> = ["setsid", "-c", "sh", "-c", script].map(|s| CString::new(s).unwrap()).into();
     let (argv, envp) = (StringArray::new(&args), StringArray::new(&[c"PATH=/usr/bin:/bin"]));
     let (_r, failure) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    let slave = crate::sys::hook_child::duplicate_above_stdio(pty.slave.as_fd()).unwrap();
+    let slave = crate::sys::spawn::duplicate_above_stdio(pty.slave.as_fd()).unwrap();
     let program = Program {
-        path: c"/usr/bin/setsid",
+        file: File::Path(c"/usr/bin/setsid"),
         argv: &argv,
         envp: &envp,
-        stdio: [slave.as_fd(); 3],
+        descriptors: &[0, 1, 2].map(|to| (slave.as_fd(), to)),
+        first_closed: 3,
         cwd: None,
         failure: failure.as_fd(),
     };
@@ -149,7 +150,9 @@ fn a_long_input_passes_both_ways() {
 
 #[test]
 fn a_signal_death_is_128_plus_n_and_real_time_signals_count() {
-    for (script, exit, status) in [("kill -9 $$", Exit::Signal(9), 137), ("kill -s RTMIN+3 $$ || kill -37 $$", Exit::Signal(37), 165)] {
+    for (script, exit, status) in
+        [("kill -9 $$", Exit::Signal(9), 137), ("kill -s RTMIN+3 $$ || kill -37 $$", Exit::Signal(37), 165)]
+    {
         let (r, w) = pipe();
         let done = run_relay(shell(script), null(), w);
         read_all(&r);
@@ -189,7 +192,11 @@ fn the_callers_terminal_is_raw_meanwhile_and_as_before_afterwards() {
     let (user, slave) = user_terminal(WindowSize { rows: 33, columns: 111 });
     let before = tcgetattr(&slave).unwrap();
     assert!(before.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
-    let done = run_relay(shell("stty size; read -r l; echo got:$l; read -r l"), slave.try_clone().unwrap(), slave.try_clone().unwrap());
+    let done = run_relay(
+        shell("stty size; read -r l; echo got:$l; read -r l"),
+        slave.try_clone().unwrap(),
+        slave.try_clone().unwrap(),
+    );
     // The size came along, and the terminal shows whole lines, for which it adds the CR.
     assert_eq!(read_until(&user, "\n"), "33 111\r\n");
     let during = tcgetattr(&slave).unwrap();
@@ -202,7 +209,10 @@ fn the_callers_terminal_is_raw_meanwhile_and_as_before_afterwards() {
     write(&user, b"\x03").unwrap();
     assert_eq!(end(&done), Exit::Signal(libc::SIGINT));
     let after = tcgetattr(&slave).unwrap();
-    assert_eq!((after.local_flags, after.input_flags, after.output_flags), (before.local_flags, before.input_flags, before.output_flags));
+    assert_eq!(
+        (after.local_flags, after.input_flags, after.output_flags),
+        (before.local_flags, before.input_flags, before.output_flags)
+    );
 }
 
 #[test]
@@ -223,7 +233,9 @@ fn the_callers_streams_stay_blocking() {
 fn signals_reach_the_child_and_a_resize_its_terminal() {
     let (user, slave) = user_terminal(WindowSize { rows: 24, columns: 80 });
     let signals = Signals::block().unwrap();
-    let child = shell("trap 'echo term' TERM; trap 'stty size' WINCH; trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done");
+    let child = shell(
+        "trap 'echo term' TERM; trap 'stty size' WINCH; trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done",
+    );
     let mut host = Host::open([slave.as_fd(), slave.as_fd(), slave.as_fd()]).unwrap();
     let script = std::thread::spawn(move || {
         read_until(&user, "ready\r\n");

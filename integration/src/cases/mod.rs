@@ -1,0 +1,66 @@
+//! The cases, a file for each concept.
+
+mod advisories;
+mod bad_input;
+mod cgroup;
+mod cli;
+mod crash;
+mod data;
+mod decisions;
+mod devices;
+mod exec;
+mod hooks;
+mod lifecycle;
+mod limits;
+mod mounts;
+mod namespaces;
+mod process;
+mod rootfs;
+mod seccomp;
+mod stdio;
+mod unsupported;
+mod update;
+
+use crate::container::Lab;
+use crate::verdict::Check;
+
+/// One test: its name, the acceptance rows it covers, and what it does in a corner of its own.
+pub struct Case {
+    pub name: String,
+    pub rows: Vec<String>,
+    pub run: Box<dyn Fn(&Lab) -> Check + Send>,
+}
+
+/// A case that covers the rows.
+pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'static) -> Case {
+    Case { name: name.to_owned(), rows: rows.iter().map(|r| (*r).to_owned()).collect(), run: Box::new(run) }
+}
+
+/// Every case.
+pub fn all() -> Vec<Case> {
+    [
+        advisories::cases(),
+        bad_input::cases(),
+        cgroup::cases(),
+        cli::cases(),
+        crash::cases(),
+        data::cases(),
+        decisions::cases(),
+        devices::cases(),
+        exec::cases(),
+        hooks::cases(),
+        lifecycle::cases(),
+        limits::cases(),
+        mounts::cases(),
+        namespaces::cases(),
+        process::cases(),
+        rootfs::cases(),
+        seccomp::cases(),
+        stdio::cases(),
+        unsupported::cases(),
+        update::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

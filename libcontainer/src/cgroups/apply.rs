@@ -1,0 +1,215 @@
+//! A container's cgroup on the host: made, opened, filled. In: [`CgroupPlan`]. Out: [`Cgroup`], which gives the descriptors for
+//! the attach, writes each phase, and knows what it made.
+//! Order: create, write(BeforeAttach), clone and attach, write(Limits), write(Final).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::mkdir;
+
+use super::file::{self, Directory};
+use super::plan::{CgroupPlan, Phase, Place, Rule};
+use super::stored::{Stored, StoredPlace};
+use super::{cpuset, delegate, process_list};
+use crate::error::{Error, Result};
+use crate::sys::bpf;
+
+/// A cgroup in every hierarchy, open.
+#[derive(Debug)]
+pub struct Cgroup {
+    opened: Vec<Opened>,
+    tasks: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    /// Index in the plan's places.
+    place: usize,
+    dir: OwnedFd,
+    stored: StoredPlace,
+    path: String,
+}
+
+impl Cgroup {
+    /// Makes the cgroup of `plan` in every hierarchy and opens it, with the `tasks` files for the child. What was made
+    /// is removed again when it fails.
+    ///
+    /// # Errors
+    /// `ErrorKind::State`, code `cgroup-not-empty` or `cgroup-frozen`: the cgroup exists and is in use.
+    /// `ErrorKind::Kernel`: mkdir, open or a controller was refused.
+    pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+        let mut cgroup =
+            Cgroup { opened: Vec::with_capacity(plan.places.len()), tasks: Vec::with_capacity(plan.places.len()) };
+        match cgroup.make(plan) {
+            Ok(()) => Ok(cgroup),
+            Err(e) => {
+                let mut made = cgroup.stored();
+                made.places.retain(|p| p.made > 0);
+                // The first error says more than that of its undoing.
+                let _ = made.remove();
+                Err(e)
+            }
+        }
+    }
+
+    fn make(&mut self, plan: &CgroupPlan) -> Result<()> {
+        for (index, place) in plan.places.iter().enumerate() {
+            let path = place.directory();
+            let made = match make_directory(place) {
+                Ok(made) => made,
+                Err((_, Errno::EACCES | Errno::EPERM | Errno::EROFS)) if plan.rootless && !needed(plan, index) => {
+                    continue;
+                }
+                Err((path, errno)) => {
+                    return Err(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath"));
+                }
+            };
+            let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
+            let opened = Opened { place: index, dir, stored: StoredPlace::new(place, inode, made), path: path.clone() };
+            self.opened.push(opened);
+            self.enter(plan, &path)?;
+        }
+        self.finish(plan)
+    }
+
+    /// Looks at the cgroup opened last, and opens what the child enters it by.
+    fn enter(&mut self, plan: &CgroupPlan, path: &str) -> Result<()> {
+        let Some(opened) = self.opened.last() else { return Ok(()) };
+        process_list::refuse_used(opened.dir.as_fd(), &opened.stored, path)?;
+        if opened.stored.is_v2() {
+            return delegate::enable_controllers(&plan.places[opened.place], plan);
+        }
+        let tasks = file::open_write(&opened.dir, "tasks");
+        self.tasks.push(tasks.map_err(|errno| Error::kernel(format!("open {path}/tasks"), errno))?);
+        Ok(())
+    }
+
+    fn finish(&self, plan: &CgroupPlan) -> Result<()> {
+        if let Some(o) = self.opened.iter().find(|o| o.stored.controllers.iter().any(|c| c == "cpuset")) {
+            let given = |file: &str| plan.writes.iter().any(|w| w.place == o.place && w.file == file);
+            let at = Directory { fd: o.dir.as_fd(), path: &o.path };
+            cpuset::inherit(&at, o.stored.depth(), o.stored.made > 0, &given)?;
+        }
+        if let (Some(owner), Some(o)) = (plan.owner, self.v2()) {
+            delegate::chown(o.dir.as_fd(), &o.path, owner)?;
+        }
+        Ok(())
+    }
+
+    fn v2(&self) -> Option<&Opened> {
+        self.opened.last().filter(|o| o.stored.controllers.is_empty())
+    }
+
+    /// Performs the writes of one phase; the v2 device program belongs to [`Phase::Limits`].
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel` with file, value, pointer and hint.
+    pub fn write(&self, plan: &CgroupPlan, phase: Phase) -> Result<()> {
+        let writes: Vec<_> = plan.writes.iter().filter(|w| w.phase == phase && self.find(w.place).is_some()).collect();
+        file::write_all(&writes, &|place| {
+            // Places without an open directory were filtered above.
+            let at = self.find(place).unwrap_or(&self.opened[0]);
+            Directory { fd: at.dir.as_fd(), path: &at.path }
+        })?;
+        match (&plan.device_program, self.v2()) {
+            (Some(program), Some(at)) if phase == Phase::Limits => attach_program(at, program),
+            _ => Ok(()),
+        }
+    }
+
+    fn find(&self, place: usize) -> Option<&Opened> {
+        self.opened.iter().find(|o| o.place == place)
+    }
+
+    /// The v1 `tasks` files for [`super::attach_self`], in the order of the places.
+    pub fn attach_fds(&self) -> &[OwnedFd] {
+        &self.tasks
+    }
+
+    /// The path of the `tasks` file at `index` of [`Cgroup::attach_fds`], for errors.
+    pub fn attach_path(&self, index: usize) -> String {
+        let v1 = self.opened.iter().filter(|o| !o.stored.controllers.is_empty()).nth(index);
+        v1.map_or_else(String::new, |o| format!("{}/tasks", o.path))
+    }
+
+    /// Closes the `tasks` files, once the child has used them.
+    pub fn close_attach_fds(&mut self) {
+        self.tasks.clear();
+    }
+
+    /// The v2 directory for CLONE_INTO_CGROUP.
+    pub fn into_cgroup_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.v2().map(|o| o.dir.as_fd())
+    }
+
+    /// What later commands need.
+    pub fn stored(&self) -> Stored {
+        Stored { places: self.opened.iter().map(|o| o.stored.clone()).collect() }
+    }
+}
+
+/// Whether a place has a write that may not be left out.
+fn needed(plan: &CgroupPlan, place: usize) -> bool {
+    let v2 = plan.places[place].is_v2() && !plan.needed_controllers.is_empty();
+    v2 || plan.writes.iter().any(|w| w.place == place && w.rule != Rule::ParentMayRefuse)
+}
+
+fn open(path: &str) -> std::result::Result<(OwnedFd, u64), Errno> {
+    let dir = file::open_directory(path)?;
+    let inode = fstat(&dir)?.st_ino;
+    Ok((dir, inode))
+}
+
+/// mkdir with parents. Returns how many directories were made, counted from the leaf upwards; 0 when it existed.
+fn make_directory(place: &Place) -> std::result::Result<u32, (String, Errno)> {
+    let path = place.directory();
+    // A parent that we made, or that was there, can be removed by another container's end before the leaf is in it.
+    for _ in 0..8 {
+        match mkdir(path.as_str(), Mode::from_bits_truncate(0o755)) {
+            Ok(()) => return Ok(1),
+            Err(Errno::EEXIST) => return Ok(0),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err((path, errno)),
+        }
+        let made = make_parents(place)?;
+        match mkdir(path.as_str(), Mode::from_bits_truncate(0o755)) {
+            Ok(()) => return Ok(made + 1),
+            Err(Errno::EEXIST) => return Ok(0),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err((path, errno)),
+        }
+    }
+    Err((path, Errno::ENOENT))
+}
+
+fn make_parents(place: &Place) -> std::result::Result<u32, (String, Errno)> {
+    let mut made = 0;
+    for (end, _) in place.path.match_indices('/').skip(1) {
+        let parent = format!("{}{}", place.mount, &place.path[..end]);
+        match mkdir(parent.as_str(), Mode::from_bits_truncate(0o755)) {
+            Ok(()) => made += 1,
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err((parent, errno)),
+        }
+    }
+    Ok(made)
+}
+
+/// No container starts on v2 without its device rules: any failure is an error.
+fn attach_program(at: &Opened, program: &[super::device_program::Instruction]) -> Result<()> {
+    const POINTER: &str = "/linux/resources/devices";
+    let loaded = bpf::load_device_program(program).map_err(|e| {
+        Error::kernel("bpf(BPF_PROG_LOAD) of the device rules", e)
+            .at(POINTER)
+            .hint("needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace")
+    })?;
+    let attach = |e| Error::kernel(format!("attach the device program to {}", at.path), e).at(POINTER);
+    // A cgroup that was there before may have the program of an earlier life; two programs would both have to agree.
+    let old = if at.stored.made > 0 { Vec::new() } else { bpf::device_programs(at.dir.as_fd()).map_err(attach)? };
+    bpf::attach_device_program(at.dir.as_fd(), loaded.as_fd()).map_err(attach)?;
+    for id in old {
+        bpf::detach_device_program(at.dir.as_fd(), id).map_err(attach)?;
+    }
+    Ok(())
+}

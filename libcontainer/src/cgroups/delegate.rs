@@ -1,0 +1,92 @@
+//! v2: giving controllers on to the children of each cgroup on the path, and the cgroup itself to a container's root.
+//! kernel Documentation/admin-guide/cgroup-v2.rst "Controlling Controllers", "Delegation"; runtime-spec
+//! config-linux.md#cgroup-ownership.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{Uid, fchownat};
+
+use super::file;
+use super::plan::{CgroupPlan, Place};
+use crate::error::{Error, Result};
+
+const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
+
+/// Makes the controllers of `plan` usable in the cgroup at `place`.
+///
+/// # Errors
+/// A controller that a limit needs cannot be given on: EBUSY where a cgroup on the path has processes of its own.
+pub(super) fn enable_controllers(place: &Place, plan: &CgroupPlan) -> Result<()> {
+    if plan.needed_controllers.is_empty() && plan.wanted_controllers.is_empty() {
+        return Ok(());
+    }
+    let ends: Vec<usize> = place.path.match_indices('/').map(|(end, _)| end).collect();
+    let parent = |end: usize| format!("{}{}/{SUBTREE_CONTROL}", place.mount, &place.path[..end]);
+    // What the last parent gives on, all above it give on too: one read in the usual case.
+    if let Some(last) = ends.last()
+        && missing(&parent(*last), plan).is_empty()
+    {
+        return Ok(());
+    }
+    for end in ends {
+        let path = parent(end);
+        let missing = missing(&path, plan);
+        let all: String = missing.iter().map(|c| format!("+{c} ")).collect();
+        if missing.is_empty() || file::write(AT_FDCWD, &path, all.trim_end()).is_ok() {
+            continue;
+        }
+        for controller in missing {
+            let done = file::write(AT_FDCWD, &path, &format!("+{controller}"));
+            if let Err(errno) = done
+                && plan.needed_controllers.iter().any(|c| c == controller)
+            {
+                return Err(refused(controller, &path, errno));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refused(controller: &str, path: &str, errno: Errno) -> Error {
+    let e = Error::kernel(format!("write \"+{controller}\" to {path}"), errno).at("/linux/cgroupsPath");
+    match errno {
+        Errno::EBUSY => e.hint("a cgroup with processes of its own cannot give controllers to its children; choose a cgroupsPath elsewhere"),
+        Errno::ENOENT => e.hint(format!("the controller `{controller}` is not available there: it is on a v1 hierarchy, or a cgroup above does not give it on")),
+        _ => e,
+    }
+}
+
+/// The controllers of the plan that this cgroup.subtree_control does not have.
+fn missing<'p>(path: &str, plan: &'p CgroupPlan) -> Vec<&'p str> {
+    let text = file::read(AT_FDCWD, path).unwrap_or_default();
+    let has = |c: &str| text.split_ascii_whitespace().any(|x| x == c);
+    let mut out: Vec<&str> = Vec::new();
+    for c in plan.needed_controllers.iter().chain(&plan.wanted_controllers) {
+        if !has(c) && !out.contains(&c.as_str()) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Gives the cgroup to the host uid `owner`: the directory and the files that the kernel lists as safe to give away.
+///
+/// # Errors
+/// fchownat was refused; files that the kernel does not have are passed over.
+pub(super) fn chown(dir: BorrowedFd<'_>, path: &str, owner: u32) -> Result<()> {
+    let owner = Some(Uid::from_raw(owner));
+    let failed = |file: &str, errno| Error::kernel(format!("chown {path}/{file}"), errno);
+    fchownat(dir, "", owner, None, AtFlags::AT_EMPTY_PATH).map_err(|e| failed("", e))?;
+    let list = file::read(AT_FDCWD, "/sys/kernel/cgroup/delegate");
+    // The list of the spec for a kernel or a container that does not show it.
+    let list = list.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+    for name in list.lines().filter(|l| !l.is_empty() && !l.contains('/')) {
+        match fchownat(dir, name, owner, None, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(failed(name, errno)),
+        }
+    }
+    Ok(())
+}

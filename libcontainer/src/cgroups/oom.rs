@@ -1,0 +1,37 @@
+//! Whether the kernel killed for memory: the counter of the memory controller.
+//! v1 `memory.oom_control` (`oom_kill`, since 4.13), v2 `memory.events`.
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use super::plan::{CgroupPlan, Phase};
+use super::stored::Stored;
+
+impl CgroupPlan {
+    /// Whether something is written or loaded in [`Phase::Limits`].
+    pub fn has_limits(&self) -> bool {
+        self.device_program.is_some() || self.writes.iter().any(|w| w.phase == Phase::Limits)
+    }
+
+    /// The memory limit in bytes that the plan writes.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let write = self.writes.iter().find(|w| w.file == "memory.limit_in_bytes" || w.file == "memory.max")?;
+        write.value.parse().ok()
+    }
+}
+
+impl Stored {
+    /// Whether a process of this cgroup was killed for memory. False when that cannot be known.
+    pub fn oom_killed(&self) -> bool {
+        let read = || {
+            let place = self.place_of("memory")?;
+            let file = if place.is_v2() { "memory.events" } else { "memory.oom_control" };
+            let dir = place.open().ok()??;
+            let fd = openat(&dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+            let text = std::io::read_to_string(std::fs::File::from(fd)).ok()?;
+            let count = text.lines().find_map(|l| l.strip_prefix("oom_kill "))?;
+            Some(count.trim() != "0")
+        };
+        read().unwrap_or(false)
+    }
+}

@@ -1,0 +1,57 @@
+//! Facts about the host that plans depend on. Lazy: only what a plan asks for is probed, once.
+//! Tests fill the facts in by hand, so plans run anywhere.
+
+use std::cell::OnceCell;
+
+use nix::unistd::geteuid;
+
+use crate::cgroups::Layout;
+use crate::error::Result;
+use crate::sys::ids::capget;
+
+/// What is known of the host so far.
+#[derive(Debug, Default)]
+pub struct HostFacts {
+    layout: OnceCell<Layout>,
+    permitted: OnceCell<u64>,
+    rootless: Option<bool>,
+}
+
+impl HostFacts {
+    /// Nothing known yet. `rootless` as the caller said, `None` decides by the effective uid.
+    pub fn lazy(rootless: Option<bool>) -> Self {
+        HostFacts { rootless, ..HostFacts::default() }
+    }
+
+    /// Facts given by hand.
+    pub fn given(layout: Layout, permitted: u64) -> Self {
+        let facts = HostFacts::default();
+        let _ = facts.layout.set(layout);
+        let _ = facts.permitted.set(permitted);
+        facts
+    }
+
+    /// The cgroup hierarchies.
+    ///
+    /// # Errors
+    /// /proc/self/cgroup or the mounts cannot be read.
+    pub fn layout(&self) -> Result<&Layout> {
+        match self.layout.get() {
+            Some(layout) => Ok(layout),
+            None => {
+                let probed = Layout::probe()?;
+                Ok(self.layout.get_or_init(|| probed))
+            }
+        }
+    }
+
+    /// The capabilities that this process may grant: its permitted set.
+    pub fn permitted(&self) -> u64 {
+        *self.permitted.get_or_init(|| capget().map_or(0, |sets| sets.permitted))
+    }
+
+    /// Whether cgroup permissions may be missing.
+    pub fn rootless(&self) -> bool {
+        self.rootless.unwrap_or_else(|| !geteuid().is_root())
+    }
+}

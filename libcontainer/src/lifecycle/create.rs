@@ -1,0 +1,436 @@
+//! `create` and `run`: intent, cgroup, clone, conversation with init, state; undone as a whole when anything fails.
+
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use nix::unistd::geteuid;
+
+use super::container::{GATE, INTENT, PRIVATE, STATE};
+use super::destroy::{caller_environment, destroy, run_poststop};
+use super::prepare::{Prepared, Start, prepare};
+use super::request::{Context, Create, RunOptions, Started};
+use crate::cgroups::{Cgroup, Phase, Stored};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::{self, EnvDefault, HookKind, HookSet};
+use crate::namespaces::{self, IdMaps, KINDS};
+use crate::notify_socket::{self, NotifySocket};
+use crate::process::child::Child;
+use crate::process::message::FromChild;
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
+use crate::process::steps::{Act, Step};
+use crate::procfs::host;
+use crate::rfc3339;
+use crate::rootfs::Rootfs;
+use crate::state::dir::{Pending, make_gate, write_pid_file};
+use crate::state::file::{Intent, Own, Private, SCHEMA, State};
+use crate::state::{Identity, StateDir};
+use crate::sys::alloc::live_long;
+use crate::sys::fd::stdio;
+use crate::sys::prctl::set_child_subreaper;
+use crate::terminal::console_socket;
+use crate::terminal::foreground::{self, Host, Process};
+use crate::terminal::signals::Signals;
+
+/// Makes a container whose init waits for `start`.
+///
+/// # Errors
+/// Any; nothing is left behind then.
+pub fn create(ctx: &Context, request: &Create) -> Result<()> {
+    let mut prepared = prepare(ctx, request, Start::Gate)?;
+    let signals = block_signals()?;
+    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
+    match creation.launch(request, Start::Gate, &signals) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(creation.undo(e)),
+    }
+}
+
+/// Makes a container, starts it, and in the foreground waits for its end and deletes it. The result is the program's
+/// exit code, or 128 and the signal; 0 when detached.
+///
+/// # Errors
+/// Any before the program was started; nothing is left behind then.
+pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> {
+    run_telling(ctx, request, options, &mut |_| ())
+}
+
+/// [`run`], which tells `started` of init before it waits for its end.
+pub(crate) fn run_telling(
+    ctx: &Context,
+    request: &Create,
+    options: RunOptions,
+    started: &mut Started<'_>,
+) -> Result<i32> {
+    let start = if options.detach { Start::Detached } else { Start::Foreground };
+    let mut prepared = prepare(ctx, request, start)?;
+    let foreground = start == Start::Foreground;
+    let mut terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
+    if foreground && !options.no_subreaper {
+        set_child_subreaper(true).map_err(|e| Error::kernel("become a subreaper", e))?;
+    }
+    let signals = block_signals()?;
+    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
+    let master = match creation.launch(request, start, &signals) {
+        Ok(master) => master,
+        Err(e) => return Err(creation.undo(e)),
+    };
+    if let Err(e) = creation.after_start(request) {
+        return Err(creation.undo(e));
+    }
+    if !foreground {
+        return Ok(0);
+    }
+    live_long();
+    let spawned = creation.spawned()?;
+    started(spawned);
+    let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
+    let exit = match (master, &mut terminal) {
+        (Some(master), Some(host)) => foreground::relay(&signals, process, master, host)?,
+        _ => foreground::wait(&signals, process)?,
+    };
+    if !options.keep {
+        creation.delete()?;
+    }
+    Ok(exit.status())
+}
+
+/// Blocks all signals until the process ends. They are never let through again: one that came after the last look
+/// would end us as if nothing had been made.
+pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
+    Signals::block().map(ManuallyDrop::new).map_err(|e| Error::kernel("signalfd", e))
+}
+
+/// A create on its way: what was made so far, and how to take it back.
+struct Creation<'p> {
+    prepared: &'p mut Prepared,
+    dir: StateDir,
+    cgroup: Option<Cgroup>,
+    /// What to remove: as planned until the cgroup is made.
+    stored: Option<Stored>,
+    spawned: Option<Spawned>,
+    notify: Option<NotifySocket>,
+    notify_host: Option<PathBuf>,
+}
+
+impl<'p> Creation<'p> {
+    /// The directory and the intent: from here on `delete --force` finds what to undo, whatever happens to us.
+    fn begin(ctx: &Context, request: &Create, prepared: &'p mut Prepared) -> Result<Creation<'p>> {
+        let dir = StateDir::create(&ctx.root, &request.id)?;
+        let stored = prepared.plan.cgroup.as_ref().map(crate::cgroups::CgroupPlan::stored);
+        let creation = Creation {
+            prepared,
+            dir,
+            cgroup: None,
+            stored,
+            spawned: None,
+            notify: None,
+            notify_host: request.notify_socket.clone(),
+        };
+        match creation.write_intent(ctx) {
+            Ok(()) => Ok(creation),
+            Err(e) => Err(creation.undo(e)),
+        }
+    }
+
+    fn write_intent(&self, ctx: &Context) -> Result<()> {
+        let proc_error = |e| Error::kernel("read /proc/self", e);
+        let intent = Intent {
+            schema: SCHEMA,
+            runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
+            boot_id: host::boot_id().map_err(proc_error)?,
+            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            bundle: self.prepared.bundle.clone(),
+            oci_version: self.prepared.plan.oci_version.clone(),
+        };
+        if self.notify_host.is_some() {
+            notify_socket::prepare(&ctx.root.join(self.dir.id()))?;
+        }
+        self.dir.write(INTENT, &to_json(&intent)?, 0o600)
+    }
+
+    /// Everything from the cgroup to the state on disk. The result is the terminal's master, in the foreground.
+    fn launch(&mut self, request: &Create, start: Start, signals: &Signals) -> Result<Option<OwnedFd>> {
+        if let Some(plan) = &self.prepared.plan.cgroup {
+            let cgroup = Cgroup::create(plan)?;
+            self.stored = Some(cgroup.stored());
+            let attach = cgroup.write(plan, Phase::BeforeAttach);
+            self.cgroup = Some(cgroup);
+            attach?;
+        }
+        let gate = if start == Start::Gate { Some(make_gate(&self.dir, GATE)?) } else { None };
+        if start != Start::Gate
+            && let Some(host) = &self.notify_host
+        {
+            self.notify = Some(NotifySocket::bind(std::path::Path::new(self.dir.path()), host)?);
+        }
+        self.spawn(request, gate)?;
+        // From here to the child's first report both sides work at the same time.
+        let spawned = self.spawned.as_mut().ok_or_else(no_child)?;
+        spawned.await_fork(signals, &self.prepared.plan.steps)?;
+        let pid = spawned.pid;
+        if let Some(score) = self.prepared.plan.process.oom_score_adj {
+            write_oom_score(pid, score)?;
+        }
+        self.write_private()?;
+        let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
+        let pending = self.prepare_state(init)?;
+        let master = self.converse(signals)?;
+        if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
+            cgroup.write(plan, Phase::Final)?;
+        }
+        check_interrupted(signals)?;
+        pending.commit()?;
+        self.announce(request, start, init)?;
+        Ok(master)
+    }
+
+    fn spawn(&mut self, request: &Create, gate: Option<OwnedFd>) -> Result<()> {
+        let prepared = &mut *self.prepared;
+        let plan = &mut prepared.plan;
+        let cgroup = self.cgroup.as_ref();
+        let lock = self.dir.as_raw_fd();
+        let into_cgroup = cgroup.and_then(Cgroup::into_cgroup_fd);
+        if plan.namespaces.has(namespaces::USER) {
+            raise_own_limits(&plan.process.rlimits);
+        }
+        let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
+        let mut rootfs = Rootfs::new(&plan.rootfs);
+        if let Some(maps) = &plan.namespaces.id_maps {
+            open_hidden_sources(&mut rootfs, &mut plan.steps, maps)?;
+        }
+        let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
+        let seccomp = plan.seccomp.as_ref();
+        let (hook_state, joined) = (&prepared.hook_state, &prepared.joined);
+        let console_socket = prepared.console_socket.take();
+        let preserve = i32::try_from(request.listen_fds + request.preserve_fds).unwrap_or(0);
+        let spawned = spawn(&clone, move |channel| {
+            let tasks = cgroup.map_or(&[][..], Cgroup::attach_fds);
+            let child = Child {
+                steps,
+                process,
+                channel,
+                close_first: Some(lock),
+                tasks,
+                joined,
+                init: None,
+                gate,
+                console_socket,
+                rootfs,
+                seccomp,
+                hooks,
+                hook_state,
+                preserve,
+            };
+            child.run()
+        })?;
+        self.spawned = Some(spawned);
+        Ok(())
+    }
+
+    /// Answers the child until it is ready.
+    fn converse(&self, signals: &Signals) -> Result<Option<OwnedFd>> {
+        let spawned = self.spawned()?;
+        let plan = &self.prepared.plan;
+        let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
+        let mut master = None;
+        loop {
+            match spawned.next(signals)? {
+                FromChild::NeedMaps => {
+                    if let Some(maps) = &plan.namespaces.id_maps {
+                        write_id_maps(spawned.pid, maps, geteuid().is_root())?;
+                    }
+                    proceed()?;
+                }
+                FromChild::MountsDone => {
+                    if let (Some(cgroup), Some(plan)) = (&self.cgroup, &plan.cgroup) {
+                        cgroup.write(plan, Phase::Limits)?;
+                    }
+                    if waits_for_hooks(&plan.steps) {
+                        self.runtime_hooks(&[HookKind::Prestart, HookKind::CreateRuntime], "creating")?;
+                        proceed()?;
+                    }
+                }
+                FromChild::Console(fd) => master = Some(fd),
+                FromChild::Ready => return Ok(master),
+                other => return Err(self.explain(spawned.failure(other, &plan.steps))),
+            }
+        }
+    }
+
+    /// Adds what the child cannot know: that the kernel killed it for memory.
+    fn explain(&self, e: Error) -> Error {
+        let limit = self.prepared.plan.cgroup.as_ref().and_then(crate::cgroups::CgroupPlan::memory_limit);
+        match (e.code, limit) {
+            ("child-died", Some(limit)) if self.stored.as_ref().is_some_and(Stored::oom_killed) => {
+                let text = format!("container init was OOM-killed (memory limit too low?): the limit is {limit} bytes");
+                Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit")
+            }
+            _ => e,
+        }
+    }
+
+    fn runtime_hooks(&self, kinds: &[HookKind], status: &str) -> Result<()> {
+        let set = &self.prepared.plan.hooks;
+        if kinds.iter().all(|k| set.of(*k).is_empty()) {
+            return Ok(());
+        }
+        let document = self.prepared.hook_state.document(status, self.spawned()?.pid);
+        let env = hooks::environment_from(caller_environment());
+        kinds.iter().try_for_each(|k| hooks::run_all(*k, set.of(*k), &document, EnvDefault::Copy(&env), None))
+    }
+
+    /// State is on disk: the pid becomes known, the child may outlive us. With a gate or when detached we wait until it
+    /// says so by closing its end (or by execve), since our own death would still kill it.
+    fn announce(&mut self, request: &Create, start: Start, init: Identity) -> Result<()> {
+        let spawned = self.spawned.as_ref().ok_or_else(no_child)?;
+        if let Some(socket) = self.prepared.pidfd_socket.take() {
+            console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_STANDARD)
+                .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
+        }
+        if let Some(path) = &request.pid_file {
+            write_pid_file(path, init.pid)?;
+        }
+        self.dir.unlink(INTENT)?;
+        spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
+        if start != Start::Gate {
+            // Hooks follow, of the container and ours, which take their time and may call us: state.json is complete.
+            self.dir.unlock();
+        }
+        let poststart = !self.prepared.plan.hooks.of(HookKind::Poststart).is_empty();
+        if start != Start::Foreground || poststart {
+            // A failure after this point belongs to the program's start: it says so on the container's stderr.
+            let _ = spawned.channel.receive();
+        }
+        Ok(())
+    }
+
+    /// `run` only: poststart hooks and readiness, when the program runs.
+    fn after_start(&mut self, _request: &Create) -> Result<()> {
+        self.runtime_hooks(&[HookKind::Poststart], "running")?;
+        if let Some(notify) = self.notify.take() {
+            let spawned = self.spawned()?;
+            notify.wait(spawned.pid, spawned.pidfd.as_fd())?;
+        }
+        Ok(())
+    }
+
+    fn spawned(&self) -> Result<&Spawned> {
+        self.spawned.as_ref().ok_or_else(no_child)
+    }
+
+    fn write_private(&self) -> Result<()> {
+        let plan = &self.prepared.plan;
+        let private = Private {
+            schema: SCHEMA,
+            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            resources: plan.resources.clone(),
+            namespaces: plan.namespaces.new,
+            no_new_privileges: plan.process.no_new_privileges,
+            hooks: later_hooks(&plan.hooks),
+            seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            config_path: self.prepared.config_path.clone(),
+        };
+        let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
+        self.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
+    }
+
+    /// state.json under its temporary name; the rename comes when init is ready.
+    fn prepare_state(&self, init: Identity) -> Result<Pending<'_>> {
+        let plan = &self.prepared.plan;
+        let paths = KINDS.iter().map(|k| (k.state_key.to_owned(), format!("/proc/{}/ns/{}", init.pid, k.proc_name)));
+        let state = State {
+            id: self.dir.id().to_owned(),
+            init_process_pid: init.pid,
+            init_process_start: init.start,
+            created: rfc3339::format(SystemTime::now(), true),
+            config: plan.config.clone(),
+            rootless: !geteuid().is_root(),
+            cgroup_paths: self.stored.as_ref().map(Stored::cgroup_paths).unwrap_or_default(),
+            namespace_paths: paths.collect(),
+            wherry: Own {
+                schema: SCHEMA,
+                boot_id: host::boot_id().map_err(|e| Error::kernel("read /proc", e))?,
+                bundle: self.prepared.bundle.clone(),
+                annotations: plan.annotations.clone(),
+                owner: geteuid().as_raw(),
+            },
+        };
+        self.dir.prepare(STATE, &to_json(&state)?, 0o600)
+    }
+
+    /// Takes everything back and returns the error that made it necessary.
+    fn undo(mut self, e: Error) -> Error {
+        let spawned = self.spawned.take();
+        if let Some(spawned) = &spawned {
+            spawned.kill();
+        }
+        // `run` has let the lock go once the program runs; who deleted the container since then has run its hooks too.
+        if self.dir.lock(true).is_err() {
+            return e;
+        }
+        let hooks = if spawned.is_some() { self.prepared.plan.hooks.clone() } else { HookSet::default() };
+        // Where the cgroup was never made it is not ours to kill: only its directories are tried.
+        let stored = if self.cgroup.is_some() { self.stored.as_ref() } else { None };
+        if let Err(second) = destroy(&self.dir, stored, &hooks, &self.prepared.hook_state) {
+            log::warn!("undo: {second}");
+        }
+        e
+    }
+
+    /// The end of a foreground run.
+    fn delete(self) -> Result<()> {
+        // Another process may delete it at the same moment; then there is nothing left to do but the hooks, which that
+        // one runs.
+        match self.dir.lock(true) {
+            Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        destroy(&self.dir, self.stored.as_ref(), &HookSet::default(), &self.prepared.hook_state)?;
+        run_poststop(&self.prepared.plan.hooks, &self.prepared.hook_state);
+        Ok(())
+    }
+}
+
+/// Bind sources that the container's root could not reach by path are opened by us.
+fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMaps) -> Result<()> {
+    let mut pointers = Vec::new();
+    let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
+        Act::Rootfs(step) => {
+            pointers.push(s.pointer.clone());
+            Some(step)
+        }
+        _ => None,
+    });
+    let opened = rootfs.open_sources(acts, maps.root_uid, maps.root_gid);
+    opened.map_err(|(i, e)| {
+        Error::kernel(format!("open a bind source: {}", e.what), e.errno)
+            .at(pointers.get(i).cloned().unwrap_or_default())
+    })
+}
+
+fn no_child() -> Error {
+    Error::new(ErrorKind::Internal, "internal", "there is no child")
+}
+
+fn waits_for_hooks(steps: &[Step]) -> bool {
+    steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true }))
+}
+
+/// Of the hooks only those that later commands run.
+fn later_hooks(hooks: &HookSet) -> serde_json::Value {
+    let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !hooks.of(*k).is_empty());
+    if later { hooks.to_json() } else { serde_json::Value::Null }
+}
+
+pub(crate) fn write_oom_score(pid: i32, score: i32) -> Result<()> {
+    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
+        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
+        e.hint("lowering it needs CAP_SYS_RESOURCE")
+    })
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Internal, "internal", format!("encode state: {e}")))
+}

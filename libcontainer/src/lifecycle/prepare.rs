@@ -1,0 +1,182 @@
+//! `create` and `run` up to the first side effect: read, parse, plan, open what the request names.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+
+use super::request::{Context, Create};
+use crate::error::{Error, ErrorKind, Problem, Result};
+use crate::host::HostFacts;
+use crate::namespaces;
+use crate::notify_socket;
+use crate::plan::{Inputs, Plan};
+use crate::process::child::HookState;
+use crate::procfs::host;
+use crate::rootfs::open_rootfs;
+use crate::spec;
+use crate::state::dir::check_id;
+use crate::sys::fd::is_inheritable;
+use crate::terminal::{self, console_socket};
+
+/// Everything that create needs and that could go wrong without leaving anything behind.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub plan: Plan,
+    /// Absolute bundle path.
+    pub bundle: String,
+    /// Absolute path of the configuration file.
+    pub config_path: String,
+    /// Opened namespace files, in the plan's order.
+    pub joined: Vec<OwnedFd>,
+    pub console_socket: Option<OwnedFd>,
+    pub pidfd_socket: Option<OwnedFd>,
+    pub hook_state: HookState,
+}
+
+/// How the container is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// `create`: init waits at the gate.
+    Gate,
+    /// `run --detach`.
+    Detached,
+    /// `run`.
+    Foreground,
+}
+
+pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<Prepared> {
+    check_id(&request.id)?;
+    let bundle = bundle_path(&request.bundle)?;
+    let config_path = match &request.config {
+        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        None => Path::new(&bundle).join("config.json"),
+    };
+    let text = read_document(&config_path, spec::MAX_CONFIG)?;
+    let document = spec::config(&text, &config_path.display().to_string())?;
+    if request.strict && !document.unknown.is_empty() {
+        let unknown = |p: &String| Problem::new(p.clone(), "unknown-field", "the spec has no such member");
+        return Err(Error::config(document.unknown.iter().map(unknown).collect()));
+    }
+    let spec = document.value;
+    terminal::check(terminal::Request {
+        terminal: spec.process.as_ref().is_some_and(|p| p.terminal),
+        detached: start != Start::Foreground,
+        console_socket: request.console_socket.is_some(),
+    })?;
+    check_preserved(request.listen_fds, request.preserve_fds)?;
+    let facts = HostFacts::lazy(ctx.rootless);
+    let notify = |_: &PathBuf| ctx.root.join(&request.id).join(notify_socket::DIRECTORY).display().to_string();
+    let inputs = Inputs {
+        request,
+        bundle: &bundle,
+        cgroup_driver: ctx.cgroup_driver,
+        gate: start == Start::Gate,
+        notify_dir: request.notify_socket.as_ref().map(notify),
+    };
+    let plan = Plan::build(&spec, &facts, &inputs)?;
+    report_ignored(&plan, request.strict)?;
+    check_rootfs(&plan)?;
+    Ok(Prepared {
+        joined: namespaces::open_joined(&plan.namespaces)?,
+        console_socket: request.console_socket.as_deref().map(console_socket::connect).transpose()?,
+        pidfd_socket: request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?,
+        hook_state: HookState {
+            oci_version: plan.oci_version.clone(),
+            id: request.id.clone(),
+            bundle: bundle.clone(),
+            annotations: plan.annotations.clone(),
+        },
+        config_path: config_path.display().to_string(),
+        plan,
+        bundle,
+    })
+}
+
+/// Fields that have no effect here (deprecated, or without meaning beside another one): a warning each, in strict mode an
+/// error.
+fn report_ignored(plan: &Plan, strict: bool) -> Result<()> {
+    let ignored = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
+    if strict && !ignored.is_empty() {
+        return Err(Error::config(ignored.to_vec()));
+    }
+    for problem in ignored {
+        log::warn!("{problem}");
+    }
+    Ok(())
+}
+
+/// The bundle's path without symbolic links: what is below it is opened without following any.
+fn bundle_path(bundle: &Path) -> Result<String> {
+    let path = if bundle.as_os_str().is_empty() { Path::new(".") } else { bundle };
+    let fail = |e| Error::kernel(format!("open bundle {}", path.display()), e);
+    let fd =
+        openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
+    host::descriptor_path(std::os::fd::AsRawFd::as_raw_fd(&fd)).map_err(fail)
+}
+
+/// Reads a regular file of at most `limit` bytes. Without blocking, should it be a FIFO.
+pub(crate) fn read_document(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let fail = |e| Error::kernel(format!("open {}", path.display()), e);
+    let fd =
+        openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
+            .map_err(fail)?;
+    let stat = fstat(&fd).map_err(fail)?;
+    match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+        SFlag::S_IFREG => {}
+        SFlag::S_IFDIR => return Err(fail(Errno::EISDIR)),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "config-file",
+                format!("{} is not a regular file", path.display()),
+            ));
+        }
+    }
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    if size > limit {
+        let text = format!("{} has {size} bytes, at most {limit} are read", path.display());
+        return Err(Error::new(ErrorKind::Config, "config-size", text));
+    }
+    let mut out = Vec::with_capacity(size + 1);
+    let read = std::fs::File::from(fd).take(limit as u64).read_to_end(&mut out);
+    read.map_err(|e| fail(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))))?;
+    Ok(out)
+}
+
+/// The root filesystem must be there, a directory, and reached without symbolic links: whoever could change one of them
+/// could choose what is mounted (CVE-2019-19921).
+fn check_rootfs(plan: &Plan) -> Result<()> {
+    let path = plan.rootfs_path.to_string_lossy();
+    match open_rootfs(Path::new(&*path)) {
+        Ok(_) => Ok(()),
+        Err(Errno::ELOOP) => {
+            let text = format!("rootfs {path}: the path has a symbolic link in it");
+            Err(Error::new(ErrorKind::Config, "rootfs-symlink", text)
+                .at("/root/path")
+                .hint("give the directory itself"))
+        }
+        Err(e) => Err(Error::kernel(format!("open rootfs {path}"), e).code("rootfs").at("/root/path")),
+    }
+}
+
+/// Descriptors that the caller promised must be open and must pass through execve. Ours never do: the log file or a
+/// directory of the state root in the place of a promised one would otherwise stay open inside until execve, where
+/// argv[0] could name it as /proc/self/fd/N (CVE-2024-21626).
+pub(crate) fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
+    let count = i32::try_from(u64::from(listen) + u64::from(preserve)).unwrap_or(i32::MAX);
+    let first = 3 + i32::try_from(listen).unwrap_or(0);
+    for fd in 3..3_i32.saturating_add(count) {
+        if !is_inheritable(fd) {
+            let text = format!(
+                "unable to stat preserved-fd {} (of {preserve}): descriptor {fd} was not handed over",
+                fd - first
+            );
+            return Err(Error::kernel(text, Errno::EBADF).code("preserved-fd"));
+        }
+    }
+    crate::sys::exec::cloexec_from(3_i32.saturating_add(count)).map_err(|e| Error::kernel("close_range CLOEXEC", e))
+}

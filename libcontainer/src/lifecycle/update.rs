@@ -1,0 +1,82 @@
+//! `update`: new limits for a container that exists. What is not given stays as it is.
+
+use super::container::{Container, PRIVATE};
+use super::pause::cgroup;
+use super::request::{Context, Status, Update};
+use crate::cgroups::{UpdatePlan, merge};
+use crate::error::{Error, Problem, Result};
+use crate::host::HostFacts;
+use crate::spec::write::ToJson;
+use crate::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
+
+/// Changes limits; on failure the files get their old values back.
+///
+/// # Errors
+/// `container not running`; a limit is wrong, or the kernel refuses it.
+pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
+    let container = Container::open_locked(ctx, id, true, "container not running")?;
+    match container.status()? {
+        Status::Stopped | Status::Creating => return Err(Error::state("container not running")),
+        _ => {}
+    }
+    for (asked, flag) in [(&request.l3_cache_schema, "--l3-cache-schema"), (&request.mem_bw_schema, "--mem-bw-schema")]
+    {
+        if asked.is_some() {
+            return Err(Error::config(vec![Problem::new(
+                "/linux/intelRdt",
+                "unsupported",
+                format!("{flag}: not supported yet"),
+            )]));
+        }
+    }
+    let new = match &request.resources {
+        Some(text) => spec::resources(text, "resources")?.value,
+        None => from_flags(request),
+    };
+    let (mut private, filter) = container.private()?;
+    let stored = cgroup(&container)?;
+    let old_text = serde_json::to_vec(&private.resources).unwrap_or_default();
+    let old =
+        if private.resources.is_null() { Resources::default() } else { spec::resources(&old_text, PRIVATE)?.value };
+    let facts = HostFacts::lazy(ctx.rootless);
+    let mut problems = Vec::new();
+    let plan = UpdatePlan::build(&stored, facts.layout()?, &old, &new, &mut problems);
+    if !problems.is_empty() {
+        return Err(Error::config(problems));
+    }
+    for ignored in plan.ignored() {
+        log::warn!("{ignored}");
+    }
+    plan.apply(&stored)?;
+    private.resources = merge(&old, &new).to_json();
+    let program = filter.map(|f| f.to_bytes()).unwrap_or_default();
+    container.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
+}
+
+fn from_flags(request: &Update) -> Resources<'_> {
+    let memory = Memory {
+        limit: request.memory,
+        reservation: request.memory_reservation,
+        swap: request.memory_swap,
+        ..Memory::default()
+    };
+    let cpu = Cpu {
+        shares: request.cpu_shares,
+        quota: request.cpu_quota,
+        burst: request.cpu_burst,
+        period: request.cpu_period,
+        realtime_runtime: request.cpu_rt_runtime,
+        realtime_period: request.cpu_rt_period,
+        cpus: request.cpuset_cpus.as_deref().map(Into::into),
+        mems: request.cpuset_mems.as_deref().map(Into::into),
+        idle: request.cpu_idle,
+    };
+    let block_io = BlockIo { weight: request.blkio_weight, ..BlockIo::default() };
+    Resources {
+        memory: (memory != Memory::default()).then_some(memory),
+        cpu: (cpu != Cpu::default()).then_some(cpu),
+        pids: request.pids_limit.map(|limit| Pids { limit: Some(limit) }),
+        block_io: (block_io != BlockIo::default()).then_some(block_io),
+        ..Resources::default()
+    }
+}

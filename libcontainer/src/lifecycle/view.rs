@@ -1,0 +1,90 @@
+//! What `state`, `list` and `ps` show. No locks, no changes, few system calls.
+
+use std::os::fd::OwnedFd;
+
+use super::container::Container;
+use super::request::{Context, StateView, Status};
+use crate::error::{Error, Result};
+use crate::state::{StateDir, dir};
+
+/// The state of one container.
+///
+/// # Errors
+/// `ErrorKind::NotFound`.
+pub fn state(ctx: &Context, id: &str) -> Result<StateView> {
+    view(&Container::open(ctx, id)?)
+}
+
+fn view(container: &Container) -> Result<StateView> {
+    let status = container.status()?;
+    let id = container.dir.id().to_owned();
+    let Some(state) = &container.state else {
+        let (bundle, oci_version) =
+            container.intent.as_ref().map(|i| (i.bundle.clone(), i.oci_version.clone())).unwrap_or_default();
+        return Ok(StateView {
+            oci_version,
+            id,
+            pid: 0,
+            status,
+            bundle,
+            rootfs: String::new(),
+            created: String::new(),
+            annotations: Vec::new(),
+            owner_uid: 0,
+        });
+    };
+    Ok(StateView {
+        oci_version: state.config.version.clone(),
+        id,
+        pid: if status == Status::Stopped { 0 } else { state.init_process_pid },
+        status,
+        bundle: state.wherry.bundle.clone(),
+        rootfs: state.config.rootfs.clone(),
+        created: state.created.clone(),
+        annotations: state.wherry.annotations.clone(),
+        owner_uid: state.wherry.owner,
+    })
+}
+
+/// All containers below the root, in directory order, and a line for each that cannot be read.
+///
+/// # Errors
+/// The root that the caller named is missing or cannot be read.
+pub fn list(ctx: &Context) -> Result<(Vec<StateView>, Vec<String>)> {
+    let root = match dir::open_root(&ctx.root, false) {
+        Err(e) if e.errno == libc::ENOENT && !ctx.root_given => return Ok((Vec::new(), Vec::new())),
+        other => other?,
+    };
+    let (mut views, mut bad) = (Vec::new(), Vec::new());
+    for id in dir::ids(&root)? {
+        let loaded = StateDir::open_in(&root, &ctx.root, &id).and_then(Container::load);
+        match loaded.and_then(|c| view(&c)) {
+            Ok(v) => views.push(v),
+            // Deleted between the listing and the look.
+            Err(e) if e.kind == crate::error::ErrorKind::NotFound => {}
+            Err(e) => bad.push(format!("load container {id}: {e}")),
+        }
+    }
+    Ok((views, bad))
+}
+
+/// The pids of a container's processes as the caller sees them; none when it has stopped.
+///
+/// # Errors
+/// `ErrorKind::NotFound`; the container has no cgroup.
+pub fn processes(ctx: &Context, id: &str) -> Result<Vec<i32>> {
+    let container = Container::open(ctx, id)?;
+    match container.cgroup()? {
+        Some(cgroup) => cgroup.processes(),
+        None if container.status()? == Status::Stopped => Ok(Vec::new()),
+        None => Err(Error::state("the container is not using cgroups")),
+    }
+}
+
+/// Init's pidfd, proved to be the recorded process; `None` when it has ended.
+///
+/// # Errors
+/// `ErrorKind::NotFound`.
+pub fn pidfd(ctx: &Context, id: &str) -> Result<Option<OwnedFd>> {
+    Container::open(ctx, id)?.pidfd()
+}

@@ -1,0 +1,74 @@
+//! The plan of a further process in a running container.
+
+use crate::error::{Error, Problem, Result};
+use crate::namespaces;
+use crate::process::plan::{self as process_plan, ProcessPlan};
+use crate::process::steps::{Act, EXEC_ORDER, Stage, Step, in_order};
+use crate::spec::Process;
+
+use super::{finish_stage, step};
+
+/// A process to add, as data.
+#[derive(Debug)]
+pub struct ExecPlan {
+    /// The program.
+    pub process: ProcessPlan,
+    /// The child's work.
+    pub steps: Vec<Step>,
+}
+
+/// What is known of the container.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// JSON pointer of the process in its document: `/process`, or empty for process.json.
+    pub base: &'a str,
+    /// Capabilities that can be granted.
+    pub available: u64,
+    /// `CLONE_NEW…` of the namespaces that differ from ours.
+    pub join: u64,
+    /// Whether create loaded a filter.
+    pub seccomp: bool,
+    /// Name of the container's session keyring, unless create made none.
+    pub id: &'a str,
+}
+
+/// Decides everything; `adjust` applies the flags of the command line to the plan.
+///
+/// # Errors
+/// All problems at once.
+pub fn build(
+    process: &Process<'_>,
+    inputs: &Inputs<'_>,
+    adjust: impl FnOnce(&mut ProcessPlan, &mut Vec<Problem>),
+) -> Result<ExecPlan> {
+    let mut problems = Vec::new();
+    let mut process = process_plan::plan(process, inputs.base, inputs.available, &mut problems);
+    adjust(&mut process, &mut problems);
+    if !problems.is_empty() {
+        return Err(Error::config(problems));
+    }
+    process.keep_sys_admin = inputs.seccomp && !process.no_new_privileges;
+    let steps = in_order(EXEC_ORDER, |stage, out| match stage {
+        Stage::Attach => out.push(step(Act::Attach, "")),
+        Stage::Join => {
+            if inputs.join != 0 {
+                out.push(step(Act::JoinInit(inputs.join), ""));
+            }
+        }
+        Stage::Fork => {
+            if inputs.join & namespaces::PID != 0 {
+                out.push(step(Act::LeaveHost, ""));
+                out.push(step(Act::Fork(0), ""));
+            }
+            if inputs.join & namespaces::USER != 0 {
+                out.push(step(Act::BecomeRoot, ""));
+            }
+        }
+        Stage::Session => {
+            out.extend(crate::keyring::name(inputs.id).map(|k| step(Act::Keyring(k, false, true), "")));
+            out.push(step(Act::NewSession, ""));
+        }
+        other => finish_stage(other, &process, inputs.seccomp, false, out),
+    });
+    Ok(ExecPlan { process, steps })
+}

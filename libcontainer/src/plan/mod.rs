@@ -1,0 +1,326 @@
+//! From config.json to everything that will be done: namespaces, mounts, cgroup files, capability masks, BPF programs,
+//! and the child's list of steps in its order. Pure but for the facts that it asks [`HostFacts`] for; every problem of
+//! the configuration is reported at once, each with its JSON pointer.
+
+pub mod exec;
+mod init_steps;
+mod process_steps;
+
+use std::ffi::CString;
+
+use crate::cgroups::{self, CgroupPlan, MountView};
+use crate::error::{Error, Problem, Result};
+use crate::hooks::HookSet;
+use crate::host::HostFacts;
+use crate::lifecycle::{CgroupDriver, Create};
+use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
+use crate::namespaces::{self, NamespacePlan};
+use crate::notify_socket;
+use crate::process::plan::{self as process_plan, ProcessPlan};
+use crate::process::steps::Step;
+use crate::rootfs::{self, MountFacts, RootfsPlan};
+use crate::seccomp::{self, Filter};
+use crate::spec::write::ToJson;
+use crate::spec::{Linux, Mount, Process, Root, Spec};
+use crate::state::file::{Config, MountEntry, NamespaceEntry};
+
+use init_steps::{Names, Parts};
+pub(crate) use process_steps::{finish_stage, step};
+
+/// Everything about a container to be, as data.
+#[derive(Debug)]
+pub struct Plan {
+    /// ociVersion of the bundle.
+    pub oci_version: String,
+    /// Pairs in document order.
+    pub annotations: Vec<(String, String)>,
+    /// Absolute path of the root filesystem on the host.
+    pub rootfs_path: CString,
+    /// Namespaces to make and to join.
+    pub namespaces: NamespacePlan,
+    /// The cgroup, `None` when the caller wants none.
+    pub cgroup: Option<CgroupPlan>,
+    /// The child's mounts; its lists have moved into `steps`.
+    pub rootfs: RootfsPlan,
+    /// The program.
+    pub process: ProcessPlan,
+    /// The syscall filter.
+    pub seccomp: Option<Filter>,
+    /// Hooks of all kinds.
+    pub hooks: HookSet,
+    /// The child's work.
+    pub steps: Vec<Step>,
+    /// What state.json shows of the configuration.
+    pub config: Config,
+    /// `linux.resources` as asked for, for later updates.
+    pub resources: serde_json::Value,
+}
+
+/// What the plan needs to know besides the configuration.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The caller's request.
+    pub request: &'a Create,
+    /// Absolute bundle path.
+    pub bundle: &'a str,
+    /// How cgroups are managed.
+    pub cgroup_driver: CgroupDriver,
+    /// Whether init waits for `start`.
+    pub gate: bool,
+    /// Absolute path of the directory with NOTIFY_SOCKET's replacement, when there is one.
+    pub notify_dir: Option<String>,
+}
+
+impl Plan {
+    /// Decides everything.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` with all problems; or the host's facts cannot be had.
+    pub fn build(spec: &Spec<'_>, facts: &HostFacts, inputs: &Inputs<'_>) -> Result<Plan> {
+        let mut problems = Vec::new();
+        let nothing = Linux::default();
+        let with_notify = inputs.notify_dir.as_deref().map(|dir| with_notify_mount(spec, dir));
+        let spec = with_notify.as_ref().unwrap_or(spec);
+        let linux = spec.linux.as_ref().unwrap_or(&nothing);
+        check_document(spec, linux, &mut problems);
+        let namespaces = namespaces::plan(linux, &mut problems);
+        let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, &mut problems);
+        let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
+        let nothing = Process::default();
+        let process = spec.process.as_ref().unwrap_or_else(|| {
+            problems.push(Problem::new("/process", "required", "process property must not be empty"));
+            &nothing
+        });
+        let mut process = process_plan::plan(process, "/process", available, &mut problems);
+        if inputs.notify_dir.is_some() {
+            process.env_push(notify_socket::ENVIRONMENT);
+        }
+        if inputs.request.listen_fds > 0 {
+            process.env_push(&format!("LISTEN_FDS={}", inputs.request.listen_fds));
+            process.env_push("LISTEN_PID=1");
+        }
+        let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, &mut problems)?;
+        let seccomp = linux.seccomp.as_ref().and_then(|s| seccomp::plan(s, process.no_new_privileges, &mut problems));
+        process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        let hooks = plan_hooks(spec, &mut problems);
+        let views = match (&cgroup, inputs.cgroup_driver) {
+            (Some(cgroup), _) => cgroup.mount_views(),
+            (None, CgroupDriver::Disabled) => inherited_views(spec, facts, &mut problems)?,
+            (None, _) => Vec::new(),
+        };
+        let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
+        let mut rootfs = rootfs::plan(spec, &mount_facts, &mut problems);
+        if !problems.is_empty() {
+            return Err(Error::config(problems));
+        }
+        let names = Names::new(spec, inputs, &namespaces)?;
+        let parts = Parts {
+            namespaces: &namespaces,
+            process: &process,
+            hooks: &hooks,
+            seccomp: seccomp.is_some(),
+            gate: inputs.gate,
+            limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
+        };
+        let steps = parts.steps(&mut rootfs, names);
+        Ok(Plan {
+            oci_version: spec.oci_version.as_deref().unwrap_or_default().to_owned(),
+            annotations: spec
+                .annotations
+                .0
+                .iter()
+                .map(|(k, v)| (k.clone().into_owned(), v.clone().into_owned()))
+                .collect(),
+            config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
+            resources: linux.resources.to_json(),
+            rootfs_path,
+            namespaces,
+            cgroup,
+            rootfs,
+            process,
+            seccomp,
+            hooks,
+            steps,
+        })
+    }
+}
+
+/// The configuration with one more mount: the directory of the readiness socket.
+fn with_notify_mount<'a>(spec: &Spec<'a>, dir: &str) -> Spec<'a> {
+    let mut spec = spec.clone();
+    spec.mounts.push(Mount {
+        destination: notify_socket::MOUNT_POINT.into(),
+        kind: Some("bind".into()),
+        source: Some(dir.to_owned().into()),
+        options: ["bind", "ro", "nosuid", "nodev", "noexec"].map(Into::into).to_vec(),
+        ..Mount::default()
+    });
+    spec
+}
+
+/// Rules that belong to no single part, and fields that are not built yet.
+fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem>) {
+    match spec.oci_version.as_deref() {
+        None => problems.push(Problem::new("/ociVersion", "required", "ociVersion is required")),
+        Some(v) if !v.starts_with("1.") && !v.is_empty() => {
+            problems.push(Problem::new("/ociVersion", "version", format!("version {v:?} is not of the 1.x series")));
+        }
+        Some(_) => {}
+    }
+    if spec.annotations.0.iter().any(|(name, _)| name.is_empty()) {
+        problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
+    }
+    let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
+    for (asked, field) in [
+        (!linux.net_devices.0.is_empty(), "netDevices"),
+        (linux.intel_rdt.is_some(), "intelRdt"),
+        (linux.memory_policy.is_some(), "memoryPolicy"),
+        (personality, "personality"),
+    ] {
+        if asked {
+            problems.push(Problem::unsupported(format!("/linux/{field}")));
+        }
+    }
+}
+
+fn rootfs_path(root: Option<&Root<'_>>, bundle: &str, problems: &mut Vec<Problem>) -> CString {
+    let path = root.and_then(|r| r.path.as_deref()).unwrap_or_default();
+    if path.is_empty() {
+        problems.push(Problem::new("/root/path", "required", "root.path is required"));
+    }
+    let absolute = if path.starts_with('/') { path.to_owned() } else { format!("{bundle}/{path}") };
+    // "a/./b" and "a//b" are the same directory; ".." stays for the kernel, which refuses symlinks on the way.
+    let clean: Vec<&str> = absolute.split('/').filter(|c| !c.is_empty() && *c != ".").collect();
+    CString::new(format!("/{}", clean.join("/"))).unwrap_or_else(|_| {
+        problems.push(Problem::new("/root/path", "nul", "NUL byte in path"));
+        CString::default()
+    })
+}
+
+fn plan_cgroup(
+    spec: &Spec<'_>,
+    linux: &Linux<'_>,
+    facts: &HostFacts,
+    inputs: &Inputs<'_>,
+    namespaces: &NamespacePlan,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<CgroupPlan>> {
+    match inputs.cgroup_driver {
+        CgroupDriver::Disabled => return Ok(None),
+        CgroupDriver::Systemd => {
+            let problem =
+                Problem::new("/linux/cgroupsPath", "unsupported", "the systemd cgroup driver is not supported yet");
+            problems.push(problem.hint("use the cgroupfs driver"));
+            return Ok(None);
+        }
+        CgroupDriver::Cgroupfs => {}
+    }
+    let writable =
+        spec.mounts.iter().any(|m| matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(m));
+    let delegated = namespaces.new & namespaces::CGROUP != 0 && writable;
+    let uid = spec.process.as_ref().and_then(|p| p.user.as_ref()).map_or(0, |u| u.uid);
+    let owner = if namespaces.id_maps.is_some() { namespaces::host_id(&linux.uid_mappings, uid) } else { Some(uid) };
+    let request = cgroups::Request {
+        path: linux.cgroups_path.as_deref(),
+        id: &inputs.request.id,
+        resources: linux.resources.as_ref(),
+        layout: facts.layout()?,
+        rootless: facts.rootless(),
+        owner: owner.filter(|_| delegated),
+    };
+    Ok(Some(CgroupPlan::build(&request, problems)))
+}
+
+fn is_writable(mount: &Mount<'_>) -> bool {
+    !mount.options.iter().any(|o| o == "ro" || o == "rro")
+}
+
+/// A container without a cgroup of its own stays in the caller's, and that is what its cgroup mount shows. Read-only: in
+/// it are processes that are not the container's.
+fn inherited_views(spec: &Spec<'_>, facts: &HostFacts, problems: &mut Vec<Problem>) -> Result<Vec<MountView>> {
+    let mut views = Vec::new();
+    for (i, mount) in spec.mounts.iter().enumerate().filter(|(_, m)| m.kind.as_deref() == Some("cgroup")) {
+        if is_writable(mount) {
+            let message = "a writable cgroup mount, but the container has no cgroup of its own";
+            problems.push(Problem::new(format!("/mounts/{i}"), "mount-cgroup", message).hint("add the option ro"));
+        }
+        views = facts.layout()?.own_views();
+    }
+    Ok(views)
+}
+
+fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
+    let planned = spec.hooks.as_ref().map(HookSet::plan).transpose();
+    planned.map(Option::unwrap_or_default).unwrap_or_else(|found| {
+        problems.extend(found);
+        HookSet::default()
+    })
+}
+
+/// What the mounts need to know of the namespaces.
+fn mount_facts<'a>(
+    rootfs: &CString,
+    namespaces: &NamespacePlan,
+    cgroup: CgroupView,
+    inputs: &Inputs<'a>,
+) -> Result<MountFacts<'a>> {
+    let no_pivot = inputs.request.no_pivot;
+    Ok(MountFacts {
+        rootfs: rootfs.clone(),
+        bundle: inputs.bundle,
+        mount_ns: namespaces.has(namespaces::MOUNT),
+        user_ns: namespaces.has(namespaces::USER),
+        pid_ns: namespaces.has(namespaces::PID),
+        net_ns: namespaces.has(namespaces::NET),
+        ipc_ns: namespaces.has(namespaces::IPC),
+        uts_ns: namespaces.has(namespaces::UTS),
+        cgroup_ns: namespaces.has(namespaces::CGROUP),
+        cgroup,
+        no_pivot,
+        full_mounts: if no_pivot { rootfs::full_mounts(&host_mountinfo()?, rootfs.as_bytes()) } else { Vec::new() },
+    })
+}
+
+fn host_mountinfo() -> Result<Vec<u8>> {
+    crate::procfs::host::mountinfo().map_err(|e| Error::kernel("read /proc/self/mountinfo", e))
+}
+
+/// The cgroup driver's view in the words of the mounts.
+fn cgroup_view(views: &[MountView], facts: &HostFacts) -> Result<CgroupView> {
+    let c_string = |s: &str| CString::new(s).unwrap_or_default();
+    match views {
+        [] => Ok(CgroupView::None),
+        [only] if only.v2 && only.name.is_empty() => {
+            let mount = facts.layout()?.unified.as_ref().map_or("/sys/fs/cgroup", |u| u.mount.as_str());
+            Ok(CgroupView::V2 { mountpoint: c_string(mount), dir: c_string(&only.source) })
+        }
+        views => Ok(CgroupView::V1 {
+            hierarchies: views
+                .iter()
+                .map(|v| CgroupHierarchy { name: v.name.clone(), dir: c_string(&v.source), options: v.options.clone() })
+                .collect(),
+            links: views.iter().flat_map(|v| v.links.iter().map(|l| (l.clone(), v.name.clone()))).collect(),
+        }),
+    }
+}
+
+/// The parts of the configuration that third parties look up in state.json.
+fn config_for_state(spec: &Spec<'_>, linux: &Linux<'_>, rootfs: &CString, bundle: &str) -> Config {
+    let text = |s: &Option<crate::spec::Str<'_>>| s.as_deref().unwrap_or_default().to_owned();
+    let mounts = spec.mounts.iter().map(|m| MountEntry {
+        source: text(&m.source),
+        destination: m.destination.clone().into_owned(),
+        device: text(&m.kind),
+    });
+    let namespaces = linux.namespaces.iter().filter_map(|n| {
+        let kind = namespaces::KINDS.iter().find(|k| k.word == n.kind)?;
+        Some(NamespaceEntry { kind: kind.state_key.to_owned(), path: text(&n.path) })
+    });
+    Config {
+        rootfs: rootfs.to_string_lossy().into_owned(),
+        mounts: mounts.collect(),
+        namespaces: namespaces.collect(),
+        labels: vec![format!("bundle={bundle}")],
+        version: text(&spec.oci_version),
+    }
+}

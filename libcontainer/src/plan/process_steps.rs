@@ -1,0 +1,51 @@
+//! The stages that init and exec'd processes share.
+
+use crate::process::plan::ProcessPlan;
+use crate::process::steps::{Act, Stage, Step};
+
+/// A step with its pointer.
+pub(crate) fn step(act: Act, pointer: &str) -> Step {
+    Step { act, pointer: pointer.to_owned() }
+}
+
+/// Fills the stages from the terminal to execve. `init` is false for exec.
+pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: bool, init: bool, out: &mut Vec<Step>) {
+    let mut push = |act: Act, pointer: &str| out.push(step(act, pointer));
+    match stage {
+        Stage::Terminal if process.terminal => push(Act::Terminal { console: init }, "/process/terminal"),
+        Stage::Terminal if process.uid != 0 => push(Act::GiveStdio, "/process/user/uid"),
+        Stage::Rlimits => {
+            for (i, limit) in process.rlimits.iter().enumerate() {
+                push(Act::Rlimit(*limit), &format!("/process/rlimits/{i}"));
+            }
+        }
+        Stage::NoNewPrivileges if process.no_new_privileges => push(Act::NoNewPrivileges, "/process/noNewPrivileges"),
+        Stage::Identity => {
+            push(Act::ChangeDirectory { as_user: false }, "/process/cwd");
+            push(Act::DropBounding, "/process/capabilities/bounding");
+            push(Act::BecomeUser, "/process/user");
+            push(Act::ChangeDirectory { as_user: true }, "/process/cwd");
+            push(Act::Capabilities, "/process/capabilities");
+        }
+        Stage::Program => {
+            if process.needs_home {
+                push(Act::Home, "");
+            }
+            push(Act::Umask(process.umask), "/process/user/umask");
+            push(Act::FindProgram, "/process/args/0");
+        }
+        Stage::Ready => {
+            push(Act::Ready, "");
+            push(Act::OutliveParent, "");
+        }
+        Stage::Close => push(Act::CloseDescriptors, ""),
+        Stage::Seccomp if seccomp => {
+            push(Act::Seccomp, "/linux/seccomp");
+            if process.keep_sys_admin {
+                push(Act::FinishCapabilities, "/process/capabilities");
+            }
+        }
+        Stage::Execute => push(Act::Execute, "/process/args/0"),
+        _ => {}
+    }
+}

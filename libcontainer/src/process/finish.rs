@@ -1,0 +1,191 @@
+//! The last steps of init and of exec'd processes: limits, identity, capabilities, the look-up of the program, execve.
+//! Runs in the child, inside the container; allocates nothing. execve(2), credentials(7), capabilities(7).
+
+use std::ffi::CStr;
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, stat};
+use nix::unistd::{AccessFlags, chdir};
+
+use super::child::Failure;
+use super::message::Text;
+use super::plan::ProcessPlan;
+use super::steps::Act;
+use crate::capabilities::CAP_SYS_ADMIN;
+use crate::error::errno_words;
+use crate::rootfs::file::read_small_file;
+use crate::sys::exec::execve;
+use crate::sys::{home, ids, prctl};
+use crate::terminal::stdio;
+
+/// Applies one of the acts that only concern the process itself.
+pub fn apply(act: &Act, process: &mut ProcessPlan) -> Result<(), Failure> {
+    match act {
+        Act::GiveStdio => give_stdio(process.uid),
+        Act::Rlimit(limit) => Ok(ids::set_rlimit(limit.resource, limit.soft, limit.hard)?),
+        Act::NoNewPrivileges => Ok(prctl::set_no_new_privs()?),
+        Act::ChangeDirectory { as_user: true } if !process.cwd_refused => Ok(()),
+        Act::ChangeDirectory { as_user } => {
+            process.cwd_refused = !change_directory(&process.cwd, *as_user)?;
+            Ok(())
+        }
+        Act::DropBounding => Ok(process.capabilities.drop_bounding()?),
+        Act::BecomeUser => become_user(process),
+        Act::Capabilities => {
+            // Without no_new_privs only CAP_SYS_ADMIN may load a filter: it stays until that is done.
+            let keep = if process.keep_sys_admin { 1 << CAP_SYS_ADMIN } else { 0 };
+            Ok(process.capabilities.apply(keep)?)
+        }
+        Act::FinishCapabilities => Ok(process.capabilities.finish()?),
+        Act::Home => find_home(process),
+        Act::FindProgram => find_program(process),
+        Act::Umask(mask) => {
+            ids::umask(*mask);
+            Ok(())
+        }
+        _ => Err(Failure::call("a step without an action", Errno::ENOSYS)),
+    }
+}
+
+fn give_stdio(uid: u32) -> Result<(), Failure> {
+    for fd in crate::sys::fd::stdio() {
+        match stdio::give_pipe(fd, uid) {
+            // A closed descriptor is the caller's affair.
+            Ok(()) | Err(Errno::EBADF) => {}
+            Err(e) => return Err(Failure::call("fchown stdio", e)),
+        }
+    }
+    Ok(())
+}
+
+/// chdir as root, so that a directory closed to the user works as with a shell's `cd` before `su`; when root is refused
+/// (NFS), once more as the user. Then the proof that the directory lies inside: the kernel prefixes the path of one that
+/// does not with "(unreachable)" (CVE-2024-21626).
+/// False: root was refused.
+fn change_directory(cwd: &CStr, as_user: bool) -> Result<bool, Failure> {
+    match chdir(cwd) {
+        Ok(()) => {}
+        Err(Errno::EACCES | Errno::EPERM) if !as_user => return Ok(false),
+        Err(e) => return Err(Failure { errno: e as i32, text: Text::from_args(format_args!("chdir to cwd {cwd:?}")) }),
+    }
+    let mut buffer = [0_u8; 4096];
+    match crate::sys::home::getcwd(&mut buffer) {
+        Ok(path) if path.starts_with(b"/") => Ok(true),
+        Ok(_) | Err(Errno::ENOENT) => {
+            let text = Text::from_args(format_args!("cwd {cwd:?} is outside of the container's root"));
+            Err(Failure { errno: Errno::EPERM as i32, text })
+        }
+        // Longer than a page: it cannot be "(unreachable)" by accident, but neither be checked.
+        Err(e) => Err(Failure::call("getcwd", e)),
+    }
+}
+
+fn become_user(process: &ProcessPlan) -> Result<(), Failure> {
+    prctl::set_keepcaps(true)?;
+    if process.set_groups {
+        ids::setgroups(&process.groups).map_err(|e| Failure::call("setgroups", e))?;
+    }
+    let unmapped = |what: &'static str, id: u32, e: Errno| match e {
+        Errno::EINVAL => {
+            let text = Text::from_args(format_args!("{what} {id}: id is not mapped in the user namespace"));
+            Failure { errno: e as i32, text }
+        }
+        e => Failure::call(what, e),
+    };
+    ids::setresgid(process.gid).map_err(|e| unmapped("setresgid", process.gid, e))?;
+    ids::setresuid(process.uid).map_err(|e| unmapped("setresuid", process.uid, e))?;
+    prctl::set_keepcaps(false)?;
+    // The change of credentials cleared it.
+    Ok(prctl::set_pdeathsig(libc::SIGKILL)?)
+}
+
+/// Adds HOME of the uid in the container's /etc/passwd, or "/".
+fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
+    let root = nix::fcntl::openat(
+        nix::fcntl::AT_FDCWD,
+        c"/",
+        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    let uid = process.uid;
+    let variable = home::variable(|buffer| {
+        let (mut line, mut found) = ([0_u8; 4096], None);
+        // Whatever stands in the file's place (nothing, a FIFO, a device): then there is no entry.
+        let _ = read_small_file(root.as_fd(), c"etc/passwd", &mut line, &mut |line| {
+            found = home_in_line(line, uid).and_then(|home| {
+                buffer.get_mut(..home.len())?.copy_from_slice(home);
+                Some(home.len())
+            });
+            found.is_some()
+        });
+        found
+    });
+    process.envp.push(variable);
+    Ok(())
+}
+
+/// The sixth field of a passwd(5) line whose third is `uid`.
+fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
+    let mut fields = line.split(|b| *b == b':');
+    let number = std::str::from_utf8(fields.nth(2)?).ok()?;
+    if number.parse() != Ok(uid) {
+        return None;
+    }
+    fields.nth(2).filter(|home| !home.is_empty())
+}
+
+/// Looks the program up as execvp(3) does, and words a failure as engines know it from Go's exec package.
+fn find_program(process: &mut ProcessPlan) -> Result<(), Failure> {
+    let name = process.argv.strings().first().map(|s| s.to_bytes()).unwrap_or_default();
+    let quoted = |rest: std::fmt::Arguments<'_>, errno: i32| {
+        let text = Text::from_args(format_args!("exec: \"{}\": {rest}", name.escape_ascii()));
+        Err(Failure { errno, text })
+    };
+    for (i, candidate) in process.candidates.iter().enumerate() {
+        match check_program(candidate) {
+            Ok(()) => {
+                process.found = i;
+                return Ok(());
+            }
+            Err(_) if process.from_path => {}
+            Err(Errno::EACCES) => return quoted(format_args!("permission denied"), 0),
+            // With execve(2)'s own answer to it: dockerd up to 20.10 makes 126 of these words only.
+            Err(Errno::EISDIR) => return quoted(format_args!("is a directory"), Errno::EACCES as i32),
+            Err(e) => return quoted(format_args!("stat {}", candidate.to_bytes().escape_ascii()), e as i32),
+        }
+    }
+    quoted(format_args!("executable file not found in $PATH"), 0)
+}
+
+fn check_program(path: &CStr) -> Result<(), Errno> {
+    let found = stat(path)?;
+    match SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits()) {
+        SFlag::S_IFREG => nix::unistd::access(path, AccessFlags::X_OK),
+        SFlag::S_IFDIR => Err(Errno::EISDIR),
+        _ => Err(Errno::EACCES),
+    }
+}
+
+/// execve(2); the failure's text is what the container's stderr gets.
+pub fn execute(process: &ProcessPlan) -> Failure {
+    let Some(path) = process.candidates.get(process.found) else { return Errno::ENOENT.into() };
+    let errno = execve(path, &process.argv, &process.envp);
+    Failure { errno: errno as i32, text: Text::from_args(format_args!("exec {}", path.to_bytes().escape_ascii())) }
+}
+
+/// One line on descriptor 2: `exec /x: exec format error`.
+pub fn say_on_stderr(text: &[u8], errno: i32) {
+    let mut line = Text::new();
+    // Writing to a Text cannot fail.
+    let _ = line.write_all(text);
+    if errno != 0 {
+        let separator = if text.is_empty() { "" } else { ": " };
+        let _ = write!(line, "{separator}{}", errno_words(errno));
+    }
+    let _ = line.write_all(b"\n");
+    let [_, _, stderr] = crate::sys::fd::stdio();
+    // Nobody to tell when even this fails.
+    let _ = nix::unistd::write(stderr.as_fd(), line.as_bytes());
+}

@@ -1,0 +1,9 @@
+//! The process model: one parent, one clone3, one child that walks a list of steps (docs/architecture.md).
+
+pub(crate) mod child;
+mod finish;
+pub mod message;
+pub mod parent;
+pub mod plan;
+pub mod seal;
+pub mod steps;

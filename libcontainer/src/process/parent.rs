@@ -1,0 +1,346 @@
+//! The parent's side: one clone3 with what must surround it, id maps, and the conversation with the child.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+
+use super::message::{Channel, FromChild, pair};
+use super::steps::{Act, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::namespaces::{self, IdMaps, NamespacePlan};
+use crate::procfs::host;
+use crate::rlimits::Limit;
+use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
+use crate::sys::ids::{get_rlimit, set_rlimit};
+use crate::sys::ns::{setns, unshare};
+use crate::sys::pidfd::pidfd_send_signal;
+use crate::terminal::signals::Signals;
+
+/// The child as the parent holds it.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its pid in our PID namespace.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// Our end of the channel.
+    pub channel: Channel,
+    /// Messages that came before the one that was waited for.
+    early: RefCell<Vec<FromChild>>,
+}
+
+/// What surrounds the clone.
+#[derive(Debug)]
+pub struct CloneRequest<'a> {
+    /// Flags for clone3.
+    pub flags: u64,
+    /// (namespace file or pidfd, `CLONE_NEW…`) that this process joins for the moment of the clone only.
+    pub around: Vec<(BorrowedFd<'a>, u64)>,
+    /// Text for timens_offsets; `Some` makes a new time namespace.
+    pub time_offsets: Option<&'a str>,
+    /// v2 cgroup to be born in.
+    pub into_cgroup: Option<BorrowedFd<'a>>,
+    /// When the kernel refuses that, the child moves itself by cgroup.procs (delegated trees, where the rules for the
+    /// two differ).
+    pub or_move: bool,
+}
+
+impl<'a> CloneRequest<'a> {
+    /// The request that `plan` amounts to.
+    pub fn for_init(plan: &'a NamespacePlan, joined: &'a [OwnedFd], into_cgroup: Option<BorrowedFd<'a>>) -> Self {
+        let around = plan.join.iter().zip(joined).filter(|(j, _)| plan.parent_joins(j));
+        CloneRequest {
+            // Below a joined user namespace the child forks once more, with these flags, when it is there.
+            flags: if plan.joins_user() { 0 } else { plan.clone_flags() },
+            around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
+            time_offsets: (plan.new & namespaces::TIME != 0).then_some(plan.time_offsets.as_str()),
+            into_cgroup,
+            or_move: true,
+        }
+    }
+}
+
+/// Clones; `child` runs in the new process and does not return. An error with code `into-cgroup` tells that only the
+/// cgroup was refused.
+///
+/// # Errors
+/// clone3, setns or unshare failed; this process is back in its own namespaces.
+pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<Spawned> {
+    let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
+    let back = own_namespaces(request)?;
+    let entered = enter(request);
+    let mut moves = false;
+    let cloned = entered.and_then(|()| match clone3(request.flags, request.into_cgroup) {
+        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP) if request.or_move && request.into_cgroup.is_some() => {
+            moves = true;
+            clone3(request.flags, None).map_err(|e| clone_error(request, e))
+        }
+        other => other.map_err(|e| clone_error(request, e)),
+    });
+    if let Ok(Cloned::Child) = cloned {
+        drop(ours);
+        if moves && let Err(e) = request.into_cgroup.map_or(Ok(()), move_by_procs) {
+            theirs.failed(0, e as i32, b"write 0 to cgroup.procs");
+            exit_group(255);
+        }
+        child(theirs);
+        exit_group(255);
+    }
+    // Even after a failure: this process must not stay where the child was to be born.
+    for (fd, flag) in &back {
+        setns(fd.as_fd(), *flag).map_err(|e| Error::kernel("return to the runtime's own namespace", e))?;
+    }
+    match cloned? {
+        Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours, early: RefCell::default() }),
+        Cloned::Child => Err(Error::new(ErrorKind::Internal, "internal", "the child returned")),
+    }
+}
+
+/// The child's way into a v2 cgroup that it could not be born in.
+fn move_by_procs(cgroup: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let procs = openat(cgroup, c"cgroup.procs", flags, Mode::empty())?;
+    nix::unistd::write(&procs, b"0").map(drop)
+}
+
+fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
+    let e = Error::kernel("clone3", errno);
+    match errno {
+        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if request.into_cgroup.is_some() => e.code("into-cgroup"),
+        Errno::ENOSPC | Errno::EUSERS => {
+            e.hint("a limit in /proc/sys/user/max_*_namespaces or a nesting of 32 levels is reached")
+        }
+        Errno::EAGAIN => e.hint("the limit on processes (RLIMIT_NPROC, pids.max, kernel.pid_max) is reached"),
+        _ => e,
+    }
+}
+
+/// Files of the namespaces that this process leaves for the moment of the clone.
+fn own_namespaces(request: &CloneRequest<'_>) -> Result<Vec<(OwnedFd, u64)>> {
+    let time = request.time_offsets.map(|_| namespaces::TIME);
+    let flags = request.around.iter().map(|(_, flag)| *flag).chain(time);
+    flags
+        .map(|flag| {
+            let kind = namespaces::KINDS.iter().find(|k| k.flag == flag).map_or("", |k| k.proc_name);
+            host::own_namespace(kind)
+                .map(|fd| (fd, flag))
+                .map_err(|e| Error::kernel(format!("open /proc/self/ns/{kind}"), e))
+        })
+        .collect()
+}
+
+fn enter(request: &CloneRequest<'_>) -> Result<()> {
+    for (fd, flag) in &request.around {
+        let word = namespaces::KINDS.iter().find(|k| k.flag == *flag).map_or("", |k| k.word);
+        setns(*fd, *flag)
+            .map_err(|e| Error::kernel(format!("join the {word} namespace"), e).at("/linux/namespaces"))?;
+    }
+    let Some(offsets) = request.time_offsets else { return Ok(()) };
+    // Children only: the caller's own clocks do not move. The first clone freezes the offsets.
+    unshare(namespaces::TIME).map_err(|e| Error::kernel("unshare time", e).at("/linux/namespaces"))?;
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    host::write_own("timens_offsets", offsets.as_bytes())
+        .map_err(|e| Error::kernel("write /proc/self/timens_offsets", e).at("/linux/timeOffsets"))
+}
+
+/// Raises this process's own hard limits to what the child will set: below a user namespace the child has no
+/// CAP_SYS_RESOURCE over the initial one, but inherits what its parent has. A refusal shows when the child tries.
+pub fn raise_own_limits(limits: &[Limit]) {
+    for limit in limits {
+        if let Ok((soft, hard)) = get_rlimit(limit.resource)
+            && limit.hard > hard
+        {
+            let _ = set_rlimit(limit.resource, soft, limit.hard);
+        }
+    }
+}
+
+/// Writes the id maps of the child's new user namespace.
+///
+/// # Errors
+/// EPERM (ids that the caller may not map), EINVAL (overlapping ranges).
+pub fn write_id_maps(pid: i32, maps: &IdMaps, privileged: bool) -> Result<()> {
+    let write = |name: &str, text: &str, pointer: &str| {
+        host::write(pid, name, text.as_bytes()).map_err(|e| {
+            let e = Error::kernel(format!("write /proc/{pid}/{name}"), e).at(pointer);
+            e.hint("the ids must not overlap, and the caller must be allowed to map them")
+        })
+    };
+    if !privileged {
+        // The kernel refuses a gid_map by an unprivileged writer unless setgroups is denied (CVE-2014-8989).
+        write("setgroups", "deny", "/linux/gidMappings")?;
+    }
+    write("uid_map", &maps.uid, "/linux/uidMappings")?;
+    write("gid_map", &maps.gid, "/linux/gidMappings")
+}
+
+impl Spawned {
+    /// Where the list of steps has a fork: waits until the process that goes on is known, and reaps the one that made it.
+    ///
+    /// # Errors
+    /// As [`Spawned::next`]; or a step before the fork failed.
+    pub fn await_fork(&mut self, signals: &Signals, steps: &[Step]) -> Result<()> {
+        if !steps.iter().any(|s| matches!(s.act, Act::Fork(_))) {
+            return Ok(());
+        }
+        loop {
+            match self.wait(signals)? {
+                FromChild::Forked(pid, pidfd) => {
+                    let first = std::mem::replace(&mut self.pid, pid);
+                    self.pidfd = pidfd;
+                    let _ = wait_pid(first, false);
+                    return Ok(());
+                }
+                ending @ (FromChild::Failed { .. } | FromChild::Panicked(_) | FromChild::Closed) => {
+                    return Err(self.failure(ending, steps));
+                }
+                // The new process may be faster than the one that made it.
+                early => self.early.get_mut().push(early),
+            }
+        }
+    }
+
+    /// The child's next message. A signal that asks us to stop ends the wait.
+    ///
+    /// # Errors
+    /// `ErrorKind::Interrupted`; or the channel broke.
+    pub fn next(&self, signals: &Signals) -> Result<FromChild> {
+        let mut early = self.early.borrow_mut();
+        if early.is_empty() { self.wait(signals) } else { Ok(early.remove(0)) }
+    }
+
+    fn wait(&self, signals: &Signals) -> Result<FromChild> {
+        loop {
+            let mut fds =
+                [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::kernel("poll", e)),
+            }
+            if fds[1].any().unwrap_or(false) {
+                check_interrupted(signals)?;
+            }
+            if fds[0].any().unwrap_or(false) {
+                return self.channel.receive().map_err(|e| Error::kernel("receive from the child", e));
+            }
+        }
+    }
+
+    /// Lets the child go on.
+    ///
+    /// # Errors
+    /// What ended the child, when it is gone: EPIPE would not tell.
+    pub fn proceed(&self, steps: &[Step]) -> Result<()> {
+        match self.channel.proceed() {
+            Ok(()) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                let last = self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?;
+                Err(self.failure(last, steps))
+            }
+            Err(e) => Err(Error::kernel("answer the child", e)),
+        }
+    }
+
+    /// SIGKILL, and the wait that reaps it. Both may come too late. A process that a fork made without our knowing it yet
+    /// ends by itself, at the end of the channel.
+    pub fn kill(&self) {
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = wait_pid(self.pid, false);
+    }
+
+    /// The error for a message that ends the set-up.
+    pub fn failure(&self, message: FromChild, steps: &[Step]) -> Error {
+        match message {
+            FromChild::Failed { step, errno, detail } => step_error(steps.get(step), errno, &detail),
+            FromChild::Panicked(text) => {
+                Error::new(ErrorKind::Internal, "panic", format!("defect of the runtime in the child: {text}"))
+            }
+            FromChild::Closed => {
+                let how = match wait_pid(self.pid, false) {
+                    Ok(Some((_, status))) => death_words(status),
+                    _ => "its status is lost".to_owned(),
+                };
+                Error::new(
+                    ErrorKind::Kernel,
+                    "child-died",
+                    format!("the container's process died during set-up ({how})"),
+                )
+            }
+            other => {
+                Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?} from the child"))
+            }
+        }
+    }
+}
+
+/// A wait status in words. An exit code above 128 is no signal here: the child itself ends with 255.
+fn death_words(status: i32) -> String {
+    if libc::WIFSIGNALED(status) {
+        format!("killed by signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exit status {}", libc::WEXITSTATUS(status))
+    }
+}
+
+/// Whether a signal asks the runtime to stop half-way.
+///
+/// # Errors
+/// `ErrorKind::Interrupted` with the signal.
+pub fn check_interrupted(signals: &Signals) -> Result<()> {
+    while let Some(signal) = signals.next().map_err(|e| Error::kernel("read signalfd", e))? {
+        if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
+            let text = format!("interrupted by signal {signal}, everything was undone");
+            return Err(Error::new(ErrorKind::Interrupted(signal), "interrupted", text));
+        }
+    }
+    Ok(())
+}
+
+/// A failed step in words: what, detail, errno, and where the configuration asked for it.
+fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
+    let Some(step) = step else {
+        return Error::new(ErrorKind::Internal, "protocol", format!("unknown step: {detail}"));
+    };
+    let whole = matches!(step.act, Act::FindProgram | Act::CreateContainerHook(_) | Act::ChangeDirectory { .. });
+    let message = match (whole, detail.is_empty()) {
+        (true, _) => detail.to_owned(),
+        (false, true) => step.act.to_string(),
+        (false, false) => format!("{}: {detail}", step.act),
+    };
+    let kind = if matches!(step.act, Act::CreateContainerHook(_)) { ErrorKind::Hook } else { ErrorKind::Kernel };
+    let mut e = Error::new(kind, step_code(&step.act), message);
+    e.errno = errno;
+    // Engines compare the look-up's words with the program's name: nothing is added there.
+    if !matches!(step.act, Act::FindProgram) {
+        e.pointer.clone_from(&step.pointer);
+    }
+    e
+}
+
+fn step_code(act: &Act) -> &'static str {
+    match act {
+        Act::FindProgram => "program",
+        Act::CreateContainerHook(_) => "hook",
+        Act::Rootfs(_) => "rootfs",
+        Act::Seccomp => "seccomp",
+        Act::Attach => "cgroup",
+        _ => "kernel",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_of_255_is_no_signal() {
+        assert_eq!(death_words(255 << 8), "exit status 255");
+        assert_eq!(death_words(libc::SIGKILL), "killed by signal 9");
+    }
+}

@@ -1,0 +1,7 @@
+//! What is known of a container between two commands: its directory, its files, whether its init is still the same one.
+
+pub mod dir;
+pub mod file;
+
+pub use dir::StateDir;
+pub use file::{Identity, Intent, Private, State};

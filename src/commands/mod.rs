@@ -1,0 +1,59 @@
+//! One file per command: flags to a request, the library's answer to text.
+
+pub mod create;
+pub mod delete;
+pub mod events;
+pub mod exec;
+pub mod features;
+pub mod generate;
+pub mod kill;
+pub mod list;
+pub mod pause;
+pub mod ps;
+pub mod resume;
+pub mod run;
+pub mod spec;
+pub mod start;
+pub mod state;
+pub mod update;
+
+use anyhow::{Result, bail};
+use libcontainer::lifecycle::Context;
+
+use crate::cli::parse::Call;
+use crate::environment;
+
+/// The global part and the id of a command that works on one container.
+fn target(call: &Call) -> Result<(Context, String)> {
+    let context = environment::context(&call.globals)?;
+    let id = match call.positionals.first().map(|id| id.to_str()) {
+        None | Some(Some("")) => bail!("container id cannot be empty"),
+        Some(None) => bail!("invalid container ID format"),
+        Some(Some(id)) => id.to_owned(),
+    };
+    Ok((context, id))
+}
+
+/// crun's matching of many containers needs a regex engine, which nothing else here does.
+fn refuse_regex(call: &Call) -> Result<()> {
+    if call.flags.switch("regex") {
+        bail!("{} --regex: not supported (list --quiet and a shell do the same)", call.command.name);
+    }
+    Ok(())
+}
+
+/// A process's status as exit code.
+fn exit_code(status: i32) -> u8 {
+    u8::try_from(status & 0xff).unwrap_or(u8::MAX)
+}
+
+/// The call of a command line, for tests.
+#[cfg(test)]
+fn parsed(line: &str) -> Call {
+    use crate::cli::parse::{Request, parse};
+    let words: Vec<std::ffi::OsString> = line.split_whitespace().map(Into::into).collect();
+    match parse(&words) {
+        Ok(Request::Call(call)) => call,
+        other => panic!("{line}: {other:?}"),
+    }
+}

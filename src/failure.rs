@@ -1,0 +1,58 @@
+//! From an error to what the caller sees: one log line, the bare message on stderr, the exit code.
+
+use std::io::Write;
+
+use libcontainer::error::{Error, ErrorKind};
+use nix::errno::Errno;
+
+use crate::cli::help;
+use crate::cli::parse::Usage;
+use crate::cli::table::Command;
+use crate::{logging, output};
+
+/// A failed system call of the binary itself, worded as the library's: `what: no such file or directory`.
+pub fn io(what: impl Into<String>, error: &std::io::Error) -> anyhow::Error {
+    match error.raw_os_error() {
+        Some(errno) => Error::kernel(what, Errno::from_raw(errno)).into(),
+        None => anyhow::anyhow!("{}: {error}", what.into()),
+    }
+}
+
+/// Reports `error` of `command` and returns the exit code.
+pub fn report(error: &anyhow::Error, command: Option<&Command>) -> u8 {
+    let usage = error.downcast_ref::<Usage>();
+    if let Some(Usage { help: Some(about), .. }) = usage {
+        // The caller may have closed stdout; the message below still tells.
+        let _ = output::print(&format!("Incorrect Usage.\n\n{}", help::of(*about)));
+    }
+    let (prefix, exit) = match command {
+        Some(command) if usage.is_none() => (command.failure_prefix, command.failure_exit),
+        _ => ("", 1),
+    };
+    let message = logging::one_line(&format!("{prefix}{error:#}"));
+    let cause = error.downcast_ref::<Error>();
+    let on_stderr = logging::failure(&message, fields(usage.is_some(), cause));
+    if !on_stderr {
+        // Engines read the log, conmon and people read stderr.
+        let _ = std::io::stderr().write_all(format!("{message}\n").as_bytes());
+    }
+    match cause.map(|e| e.kind) {
+        Some(ErrorKind::Interrupted(signal)) => u8::try_from(128 + signal).unwrap_or(exit),
+        _ => exit,
+    }
+}
+
+/// What programs can act upon without reading the message.
+fn fields(usage: bool, cause: Option<&Error>) -> Vec<(&'static str, String)> {
+    let Some(error) = cause else {
+        return vec![("code", if usage { "usage" } else { "request" }.to_owned())];
+    };
+    let mut fields = vec![("code", error.code.to_owned())];
+    if error.errno != 0 {
+        fields.push(("errno", format!("{:?}", Errno::from_raw(error.errno))));
+    }
+    if !error.pointer.is_empty() {
+        fields.push(("pointer", error.pointer.clone()));
+    }
+    fields
+}
