@@ -87,9 +87,8 @@ impl StoredPlace {
         let found = match lstat(path.as_str()) {
             Ok(found) => found,
             Err(Errno::ENOENT) => {
-                if self.inode == 0 {
-                    self.remove_made_parents();
-                }
+                // A delete that was killed here may have left them.
+                self.remove_made_parents();
                 return Ok(());
             }
             Err(errno) => return Err(Error::kernel(format!("stat {path}"), errno)),
