@@ -95,13 +95,15 @@ fn spawn_within(
     theirs: Channel,
     child: impl FnOnce(Channel),
 ) -> Result<Spawned> {
+    // A pair of its own: on the child's, the child's first message can be there before this one.
+    let (answer, report) = pair().map_err(|e| Error::kernel("socketpair", e))?;
     let first = clone3(0, None).map_err(|e| clone_error(request, e))?;
     let Cloned::Parent(pid, _) = first else {
-        drop(ours);
-        intermediate(request, user, theirs, child);
+        drop((ours, answer));
+        intermediate(request, user, report, theirs, child);
     };
-    drop(theirs);
-    let message = ours.receive().map_err(|e| Error::kernel("receive from the intermediate process", e));
+    drop((theirs, report));
+    let message = answer.receive().map_err(|e| Error::kernel("receive from the intermediate process", e));
     let _ = wait_pid(pid, false);
     match message? {
         FromChild::Forked(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
@@ -111,7 +113,13 @@ fn spawn_within(
     }
 }
 
-fn intermediate(request: &CloneRequest<'_>, user: BorrowedFd<'_>, theirs: Channel, child: impl FnOnce(Channel)) -> ! {
+fn intermediate(
+    request: &CloneRequest<'_>,
+    user: BorrowedFd<'_>,
+    report: Channel,
+    theirs: Channel,
+    child: impl FnOnce(Channel),
+) -> ! {
     let work = || {
         // While the host's capabilities are there; it concerns only the child.
         enter(request)?;
@@ -120,12 +128,15 @@ fn intermediate(request: &CloneRequest<'_>, user: BorrowedFd<'_>, theirs: Channe
         clone3(flags, request.into_cgroup).map_err(|e| clone_error(request, e))
     };
     match work() {
-        Ok(Cloned::Child) => child(theirs),
+        Ok(Cloned::Child) => {
+            drop(report);
+            child(theirs);
+        }
         Ok(Cloned::Parent(pid, pidfd)) => {
-            let _ = theirs.forked(pid, pidfd.as_fd());
+            let _ = report.forked(pid, pidfd.as_fd());
             exit_group(0)
         }
-        Err(e) => theirs.failed(0, e.errno, e.message.as_bytes()),
+        Err(e) => report.failed(0, e.errno, e.message.as_bytes()),
     }
     exit_group(255)
 }
