@@ -87,9 +87,8 @@ impl StoredPlace {
         let found = match lstat(path.as_str()) {
             Ok(found) => found,
             Err(Errno::ENOENT) => {
-                if self.inode == 0 {
-                    self.remove_made_parents();
-                }
+                // A delete that was killed here may have left them.
+                self.remove_made_parents();
                 return Ok(());
             }
             Err(errno) => return Err(Error::kernel(format!("stat {path}"), errno)),
@@ -141,7 +140,7 @@ impl StoredPlace {
         let mut path = self.path.as_str();
         for _ in 1..self.made {
             let Some((parent, _)) = path.rsplit_once('/').filter(|(p, _)| !p.is_empty()) else { return };
-            // A create that was killed may not have made them all.
+            // A create that was killed on its way down had not made this one yet.
             if !matches!(rmdir(&format!("{}{parent}", self.mount)), Ok(()) | Err(Errno::ENOENT)) {
                 return;
             }

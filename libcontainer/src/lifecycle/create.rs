@@ -27,6 +27,7 @@ use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
 use crate::sys::alloc::live_long;
+use crate::sys::exec::default_action;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
@@ -99,6 +100,7 @@ pub(crate) fn run_telling(
 /// Blocks all signals until the process ends. They are never let through again: one that came after the last look
 /// would end us as if nothing had been made.
 pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
+    default_action(libc::SIGCHLD);
     Signals::block().map(ManuallyDrop::new).map_err(|e| Error::kernel("signalfd", e))
 }
 

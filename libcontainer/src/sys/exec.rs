@@ -99,30 +99,35 @@ pub fn keep_across_exec(fd: RawFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(drop)
 }
 
+/// struct sigaction as the kernel has it on x86_64 and aarch64.
+#[repr(C)]
+struct KernelSigaction {
+    handler: usize,
+    flags: libc::c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
+/// One signal back to its default action. For SIGCHLD: ignored, as a caller may have left it, no child can be waited for.
+pub fn default_action(signal: libc::c_int) {
+    let default = KernelSigaction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    // SAFETY: `default` has the kernel's layout and outlives the call; the size of the mask is passed. By raw call because
+    // libc hides the signals 32 to 34.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            std::ptr::from_ref(&default),
+            std::ptr::null_mut::<KernelSigaction>(),
+            size_of::<u64>(),
+        )
+    };
+}
+
 /// Every signal back to its default action: an ignored SIGPIPE (as Rust programs have it) or SIGTERM would survive
 /// execve. 64 signals, the two that cannot be changed are refused by the kernel and skipped.
 pub fn reset_signals() {
-    #[repr(C)]
-    struct KernelSigaction {
-        handler: usize,
-        flags: libc::c_ulong,
-        restorer: usize,
-        mask: u64,
-    }
-    let default = KernelSigaction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
-    for signal in 1..=64 {
-        // SAFETY: `default` has the kernel's layout on x86_64 and aarch64 and outlives the call; the size of the mask is
-        // passed. By raw call because libc hides the signals 32 to 34.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                std::ptr::from_ref(&default),
-                std::ptr::null_mut::<KernelSigaction>(),
-                size_of::<u64>(),
-            )
-        };
-    }
+    (1..=64).for_each(default_action);
 }
 
 /// rt_sigprocmask(2): sets the mask, bit n-1 = signal n, and returns the old one.
