@@ -408,4 +408,5 @@ pub const DIFFERENCES: &[Difference] = &[
         "a program or a working directory may be reached through the caller's descriptors",
         &["advisories::executable_through_descriptor", "advisories::exec_cwd_through_descriptor"],
     ),
+    always(Crun, "", "an empty SELinux label is a label, which the kernel refuses", &["unsupported::evidence"]),
 ];

@@ -40,9 +40,12 @@ pub const OPERATIONS: [&str; 10] =
 /// What callers of a runtime rely on.
 const CONTRACT: &[(&str, &str)] = &[
     ("cli/single-dash", "a long flag may have one dash"),
-    ("cli/no-subreaper", "`-no-subreaper` is accepted by restore"),
-    ("cli/lsm-mount-context", "`restore --lsm-mount-context` without a value names the missing argument"),
-    ("cli/checkpoint-help", "`checkpoint --help` exits 0"),
+    ("cli/no-subreaper", "`-no-subreaper` is accepted by restore, where there is one"),
+    (
+        "cli/lsm-mount-context",
+        "`restore --lsm-mount-context` without a value names the argument, where it is supported",
+    ),
+    ("cli/checkpoint-help", "`checkpoint --help` exits 0 just where checkpoints are supported"),
     ("cli/negative-values", "a flag's value may begin with a dash"),
     ("cli/repeated-log", "a repeated --log: the last one wins"),
     ("log/one-line", "a failure writes exactly one log line"),
@@ -166,6 +169,8 @@ const FEATURES: &[(&str, &str)] = &[
     ("bad/args", "args[0] not executable, a directory, of a wrong format"),
     ("bad/image", "/dev, /proc, /sys, /etc/passwd of an image being something else"),
     ("bad/root", "--root /"),
+    ("decisions/own", "what wherry decides otherwise than runc, and no other row shows"),
+    ("unsupported/refused", "what is not supported yet is refused by its place, before anything is done"),
     ("crash/kill", "SIGKILL of create, then delete --force"),
     ("crash/term", "SIGTERM half-way is undone"),
     ("crash/child", "a panic or failed allocation in the child"),

@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Problem, Result};
@@ -250,7 +250,7 @@ fn open_one(join: &Join) -> Result<OwnedFd> {
     let fail = |e| Error::kernel(format!("open {word} namespace {path}"), e).at(&*join.pointer);
     // O_NONBLOCK: a FIFO in place of a namespace file must not hold us up.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let fd = open(join.path.as_c_str(), flags, Mode::empty()).map_err(fail)?;
+    let fd = openat(AT_FDCWD, join.path.as_c_str(), flags, Mode::empty()).map_err(fail)?;
     match ns::namespace_type(fd.as_fd()) {
         Ok(flag) if flag == join.flag => Ok(fd),
         Ok(_) => Err(Error::kernel(

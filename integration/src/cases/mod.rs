@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod crash;
 mod data;
+mod decisions;
 mod devices;
 mod exec;
 mod hooks;
@@ -17,6 +18,7 @@ mod process;
 mod rootfs;
 mod seccomp;
 mod stdio;
+mod unsupported;
 mod update;
 
 use crate::container::Lab;
@@ -43,6 +45,7 @@ pub fn all() -> Vec<Case> {
         cli::cases(),
         crash::cases(),
         data::cases(),
+        decisions::cases(),
         devices::cases(),
         exec::cases(),
         hooks::cases(),
@@ -54,6 +57,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         seccomp::cases(),
         stdio::cases(),
+        unsupported::cases(),
         update::cases(),
     ]
     .into_iter()

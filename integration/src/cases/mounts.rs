@@ -1,11 +1,13 @@
 //! Mounts: file system types, destinations, every option word.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::unsupported::create_refused;
 use super::{Case, case};
 use crate::bundle;
 use crate::container::Lab;
@@ -161,6 +163,14 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
+/// The option words that some case of this file gives: what `features` must list, no more and no less.
+pub fn tested_options() -> BTreeSet<&'static str> {
+    let tables = [ON_TMPFS, ON_BIND, CLEARING, RECURSIVE, RECURSIVE_CLEARING];
+    let words = tables.into_iter().flatten().flat_map(|(words, _)| words.split(','));
+    let flags = words.filter(|word| !word.contains('='));
+    flags.chain(PROPAGATION.iter().map(|(word, ..)| *word)).chain(["bind", "rbind", "remount"]).collect()
+}
+
 fn shows(mount: &Mount, want: &str) -> Check {
     let (wanted, word) = want.strip_prefix('!').map_or((true, want), |word| (false, word));
     let found = mount.has(word) || mount.super_options.iter().any(|o| o == word);
@@ -284,6 +294,10 @@ fn bind_file(lab: &Lab) -> Check {
 }
 
 fn tmpcopyup(lab: &Lab) -> Check {
+    if lab.is_wherry() {
+        let change = |c: &mut Value| bundle::mount(c, "/data", "tmpfs", "tmpfs", &["nosuid", "tmpcopyup"]);
+        return create_refused(lab, change, &["/mounts/7/options/1"]);
+    }
     let bundle = lab.bundle(|c| {
         bundle::args(c, &["sh", "-c", "cat /data/a /data/d/b; readlink /data/l; echo new >/data/a; cat /data/a"]);
         bundle::mount(c, "/data", "tmpfs", "tmpfs", &["tmpcopyup"]);
@@ -298,21 +312,27 @@ fn tmpcopyup(lab: &Lab) -> Check {
     same("image", fs::read_to_string(data.join("a"))?.as_str(), "one\n")
 }
 
+fn mapped_mount(config: &mut Value, source: &Path, map: &Value) {
+    let mount = json!({
+        "destination": "/m", "type": "bind", "source": source, "options": ["bind", "idmap"],
+        "uidMappings": map, "gidMappings": map
+    });
+    bundle::push(config, "/mounts", mount);
+}
+
+/// What wherry refuses in [`mapped_mount`], the first mount after those of the base config.
+const IDMAP_POINTERS: [&str; 3] = ["/mounts/7/uidMappings", "/mounts/7/gidMappings", "/mounts/7/options/1"];
+
 /// Owner 0 of the source is 5000 in the mount.
 fn idmap(lab: &Lab) -> Check {
     let source = lab.fresh_dir("source")?;
     fs::write(source.join("file"), "")?;
     let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
-    let out = lab.sh("stat -c %u:%g /m/file", |c| {
-        bundle::push(
-            c,
-            "/mounts",
-            json!({
-                "destination": "/m", "type": "bind", "source": source, "options": ["bind", "idmap"],
-                "uidMappings": map, "gidMappings": map
-            }),
-        );
-    })?;
+    let change = |c: &mut Value| mapped_mount(c, &source, &map);
+    if lab.is_wherry() {
+        return create_refused(lab, change, &IDMAP_POINTERS);
+    }
+    let out = lab.sh("stat -c %u:%g /m/file", change)?;
     same("owner", out.ok()?, "5000:5000\n")
 }
 
@@ -321,20 +341,16 @@ fn idmap_user_namespace(lab: &Lab) -> Check {
     let source = lab.fresh_dir("source")?;
     fs::write(source.join("file"), "")?;
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    let bundle = lab.bundle(|c| {
+    let change = |c: &mut Value| {
         bundle::args(c, &["sh", "-c", "stat -c %u:%g /m/file /plain/file; touch /m/new"]);
         bundle::user_namespace(c, 100_000);
+        mapped_mount(c, &source, &map);
         bundle::mount(c, "/plain", "bind", &source.display().to_string(), &["bind"]);
-        let options = json!(["bind", "idmap"]);
-        bundle::push(
-            c,
-            "/mounts",
-            json!({
-                "destination": "/m", "type": "bind", "source": source, "options": options,
-                "uidMappings": map, "gidMappings": map
-            }),
-        );
-    })?;
+    };
+    if lab.is_wherry() {
+        return create_refused(lab, change, &IDMAP_POINTERS);
+    }
+    let bundle = lab.bundle(change)?;
     for name in ["m", "plain"] {
         fs::create_dir(bundle.rootfs().join(name))?;
     }

@@ -4,9 +4,11 @@
 //! cgroups(7), proc_pid_mountinfo(5).
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::stat;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
+use super::file;
 use super::plan::{self, MountView, Place};
 use crate::error::{Error, Result};
 
@@ -76,7 +78,7 @@ impl Layout {
     /// # Errors
     /// /proc/self/cgroup or mountinfo cannot be read.
     pub fn probe() -> Result<Layout> {
-        let text = read("/proc/self/cgroup")?;
+        let text = read_small("/proc/self/cgroup")?;
         let memberships = memberships(&text);
         let mut mounts = None;
         let mut layout = Layout::default();
@@ -172,6 +174,11 @@ impl Layout {
     pub fn v2(&self, controller: &str) -> bool {
         self.unified.as_ref().is_some_and(|u| u.controllers.iter().any(|c| c == controller))
     }
+}
+
+/// A file that one read(2) gives whole.
+fn read_small(path: &str) -> Result<String> {
+    file::read(AT_FDCWD, path).map_err(|e| Error::kernel(format!("read {path}"), e))
 }
 
 fn read(path: &str) -> Result<String> {

@@ -86,7 +86,12 @@ impl StoredPlace {
         let path = self.directory();
         let found = match lstat(path.as_str()) {
             Ok(found) => found,
-            Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::ENOENT) => {
+                if self.inode == 0 {
+                    self.remove_made_parents();
+                }
+                return Ok(());
+            }
             Err(errno) => return Err(Error::kernel(format!("stat {path}"), errno)),
         };
         // The mount point itself is the only root there is below a stored path, and it has no name to remove.
@@ -94,7 +99,9 @@ impl StoredPlace {
             return Ok(());
         }
         if self.inode == 0 {
-            return remove_unknown(&path, backoff);
+            remove_unknown(&path, backoff)?;
+            self.remove_made_parents();
+            return Ok(());
         }
         loop {
             match rmdir(&path) {
@@ -134,7 +141,8 @@ impl StoredPlace {
         let mut path = self.path.as_str();
         for _ in 1..self.made {
             let Some((parent, _)) = path.rsplit_once('/').filter(|(p, _)| !p.is_empty()) else { return };
-            if rmdir(&format!("{}{parent}", self.mount)).is_err() {
+            // A create that was killed may not have made them all.
+            if !matches!(rmdir(&format!("{}{parent}", self.mount)), Ok(()) | Err(Errno::ENOENT)) {
                 return;
             }
             path = parent;

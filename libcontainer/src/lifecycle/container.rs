@@ -1,5 +1,6 @@
 //! A container between two commands: its files read once, its condition worked out from the kernel.
 
+use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -30,6 +31,9 @@ pub(crate) struct Container {
     pub state: Option<State>,
     /// Present while it is being created, and after a create that was killed.
     pub intent: Option<Intent>,
+    /// Whether this process holds the exclusive lock.
+    locked: bool,
+    same_boot: OnceCell<bool>,
 }
 
 impl Container {
@@ -43,20 +47,61 @@ impl Container {
 
     /// Reads the files of an open directory.
     pub fn load(dir: StateDir) -> Result<Container> {
-        // A torn or foreign file counts as none: the directory can still be deleted.
-        let state = dir.read(STATE)?.and_then(|b| serde_json::from_slice(&b).ok());
-        let intent = match state {
-            Some(_) => None,
-            None => dir.read(INTENT)?.and_then(|b| serde_json::from_slice(&b).ok()),
-        };
-        Ok(Container { dir, state, intent })
+        let mut container = Container { dir, state: None, intent: None, locked: false, same_boot: OnceCell::new() };
+        container.reload()?;
+        Ok(container)
     }
 
-    /// Locks the container and reads its files again: they may have changed while we waited.
-    pub fn open_locked(ctx: &Context, id: &str) -> Result<Container> {
-        let dir = StateDir::open(&ctx.root, id)?;
-        dir.lock(true)?;
-        Container::load(dir)
+    /// Reads the files again.
+    pub fn reload(&mut self) -> Result<()> {
+        // A torn or foreign file counts as none: the directory can still be deleted.
+        self.state = self.dir.read(STATE)?.and_then(|b| serde_json::from_slice(&b).ok());
+        self.intent = match self.state {
+            Some(_) => None,
+            None => self.dir.read(INTENT)?.and_then(|b| serde_json::from_slice(&b).ok()),
+        };
+        self.same_boot = OnceCell::new();
+        Ok(())
+    }
+
+    /// Opens the container with its lock held, exclusive or shared.
+    ///
+    /// # Errors
+    /// `ErrorKind::NotFound`; `ErrorKind::State` with the text `creating` while it is being created: create holds the lock
+    /// as long as its hooks run, and one of them may be who asks.
+    pub fn open_locked(ctx: &Context, id: &str, exclusive: bool, creating: &str) -> Result<Container> {
+        let mut container = Container::open(ctx, id)?;
+        if !container.dir.try_lock(exclusive)? {
+            if container.intent.is_some() && container.status()? == Status::Creating {
+                return Err(Error::state(creating));
+            }
+            container.dir.lock(exclusive)?;
+        }
+        container.locked = exclusive;
+        // They may have changed before the lock was ours.
+        container.reload()?;
+        Ok(container)
+    }
+
+    /// Takes the exclusive lock if it is free, and reads the files again.
+    pub fn try_lock(&mut self) -> Result<bool> {
+        self.locked = self.dir.try_lock(true)?;
+        self.reload()?;
+        Ok(self.locked)
+    }
+
+    /// Whether the files are of this boot: pids and inode numbers of another one mean nothing.
+    fn is_of_this_boot(&self) -> Result<bool> {
+        let written = match (&self.state, &self.intent) {
+            (Some(state), _) => &state.wherry.boot_id,
+            (None, Some(intent)) => &intent.boot_id,
+            (None, None) => return Ok(true),
+        };
+        if let Some(same) = self.same_boot.get() {
+            return Ok(*same);
+        }
+        let same = *written == host::boot_id().map_err(|e| Error::kernel("read /proc", e))?;
+        Ok(*self.same_boot.get_or_init(|| same))
     }
 
     /// Init as recorded.
@@ -70,15 +115,15 @@ impl Container {
     pub fn status(&self) -> Result<Status> {
         let fail = |e: Errno| Error::kernel("read /proc", e);
         if let Some(intent) = &self.intent {
-            let same_boot = intent.boot_id == host::boot_id().map_err(fail)?;
-            let at_work = same_boot && host::is_alive(intent.runtime).map_err(fail)?;
+            let at_work = self.is_of_this_boot()? && host::is_alive(intent.runtime).map_err(fail)?;
             return Ok(if at_work { Status::Creating } else { Status::Stopped });
         }
-        let Some(state) = &self.state else {
+        if self.state.is_none() {
             // Neither file: a create that has just begun holds the lock; otherwise it was killed there.
-            return Ok(if self.dir.try_lock()? { self.unlocked(Status::Stopped) } else { Status::Creating });
-        };
-        if state.wherry.boot_id != host::boot_id().map_err(fail)? || !host::is_alive(self.init()).map_err(fail)? {
+            let free = self.locked || self.dir.is_free()?;
+            return Ok(if free { Status::Stopped } else { Status::Creating });
+        }
+        if !self.is_of_this_boot()? || !host::is_alive(self.init()).map_err(fail)? {
             return Ok(Status::Stopped);
         }
         if self.cgroup_of_state().is_some_and(|c| c.is_frozen().unwrap_or(false)) {
@@ -87,9 +132,12 @@ impl Container {
         Ok(if self.open_gate()?.is_some() { Status::Created } else { Status::Running })
     }
 
-    fn unlocked(&self, status: Status) -> Status {
-        self.dir.unlock();
-        status
+    /// The create that is at work here, by its pidfd.
+    pub fn creator(&self) -> Result<Option<OwnedFd>> {
+        match &self.intent {
+            Some(intent) if self.is_of_this_boot()? => open_process(intent.runtime),
+            _ => Ok(None),
+        }
     }
 
     /// The gate's writing end while init waits there (ENXIO: nobody reads any more).
@@ -104,23 +152,16 @@ impl Container {
 
     /// Init's pidfd, proved to be the recorded process; `None` when it is gone.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
-        let init = self.init();
-        let Some(state) = &self.state else { return Ok(None) };
-        let fail = |e: Errno| Error::kernel("read /proc", e);
-        if init.pid <= 0 || state.wherry.boot_id != host::boot_id().map_err(fail)? {
-            return Ok(None);
-        }
-        let pidfd = match pidfd_open(init.pid) {
-            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
-            other => other.map_err(|e| Error::kernel(format!("pidfd_open {}", init.pid), e))?,
-        };
-        // After the open: the number cannot pass to another process any more without our seeing it.
-        Ok(host::is_alive(init).map_err(fail)?.then_some(pidfd))
+        if self.state.is_some() && self.is_of_this_boot()? { open_process(self.init()) } else { Ok(None) }
     }
 
-    /// The private file.
+    /// The private file. Once there is a state it is there too: without it, exec would know of no filter.
     pub fn private(&self) -> Result<(Private, Option<Filter>)> {
-        let Some(bytes) = self.dir.read(PRIVATE)? else { return Ok((Private::default(), None)) };
+        let bytes = match self.dir.read(PRIVATE)? {
+            Some(bytes) => bytes,
+            None if self.state.is_none() => return Ok((Private::default(), None)),
+            None => return Err(self.broken(PRIVATE, "it is missing")),
+        };
         let (private, program) = Private::from_bytes(&bytes).map_err(|e| self.broken(PRIVATE, &e))?;
         let filter = match private.seccomp_flags {
             Some(flags) => {
@@ -136,8 +177,12 @@ impl Container {
         Error::new(ErrorKind::Internal, "state-file", format!("read {}/{name}: {why}", self.dir.path()))
     }
 
-    /// The cgroup: from the private file, else from the intent.
+    /// The cgroup: from the private file, else from the intent. None of another boot, whose inode numbers may be those
+    /// of a stranger's cgroup by now.
     pub fn cgroup(&self) -> Result<Option<Stored>> {
+        if !self.is_of_this_boot()? {
+            return Ok(None);
+        }
         let (private, _) = self.private()?;
         let value = if private.cgroup.is_null() {
             self.intent.as_ref().map(|i| i.cgroup.clone())
@@ -156,5 +201,66 @@ impl Container {
     pub fn hooks(&self) -> HookSet {
         let hooks = self.private().map(|(p, _)| p.hooks).unwrap_or_default();
         if hooks.is_null() { HookSet::default() } else { HookSet::from_json(&hooks).unwrap_or_default() }
+    }
+}
+
+/// The process `who`, if it is still that one.
+fn open_process(who: Identity) -> Result<Option<OwnedFd>> {
+    if who.pid <= 0 {
+        return Ok(None);
+    }
+    let pidfd = match pidfd_open(who.pid) {
+        Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+        other => other.map_err(|e| Error::kernel(format!("pidfd_open {}", who.pid), e))?,
+    };
+    // After the open: the number cannot pass to another process any more without our seeing it.
+    Ok(host::is_alive(who).map_err(|e| Error::kernel("read /proc", e))?.then_some(pidfd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::lifecycle::CgroupDriver;
+
+    fn context(name: &str) -> Context {
+        let root = std::env::temp_dir().join(format!("wherry-container-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        Context { root, root_given: true, cgroup_driver: CgroupDriver::Disabled, rootless: None }
+    }
+
+    fn intent(runtime: Identity) -> Vec<u8> {
+        let boot_id = host::boot_id().unwrap();
+        let (bundle, oci_version) = (String::new(), String::new());
+        let cgroup = serde_json::Value::Null;
+        serde_json::to_vec(&Intent { schema: 1, runtime, boot_id, cgroup, bundle, oci_version }).unwrap()
+    }
+
+    #[test]
+    fn asking_for_the_status_keeps_the_lock() {
+        let ctx = context("lock");
+        drop(StateDir::create(&ctx.root, "a").unwrap());
+        let locked = Container::open_locked(&ctx, "a", true, "").unwrap();
+        assert_eq!(locked.status().unwrap(), Status::Stopped);
+        assert!(!StateDir::open(&ctx.root, "a").unwrap().is_free().unwrap());
+        assert_eq!(Container::open(&ctx, "a").unwrap().status().unwrap(), Status::Creating);
+        std::fs::remove_dir_all(&ctx.root).unwrap();
+    }
+
+    #[test]
+    fn who_asks_while_it_is_created_is_refused_and_does_not_wait() {
+        let ctx = context("creating");
+        let dir = StateDir::create(&ctx.root, "a").unwrap();
+        let own = host::identity(nix::unistd::getpid().as_raw()).unwrap();
+        dir.write(INTENT, &intent(own), 0o600).unwrap();
+        for exclusive in [true, false] {
+            let e = Container::open_locked(&ctx, "a", exclusive, "text").unwrap_err();
+            assert_eq!((e.kind, e.message.as_str()), (ErrorKind::State, "text"));
+        }
+        // A create that was killed: what it left can be locked.
+        dir.write(INTENT, &intent(Identity { start: own.start + 1, ..own }), 0o600).unwrap();
+        drop(dir);
+        assert_eq!(Container::open_locked(&ctx, "a", true, "text").unwrap().status().unwrap(), Status::Stopped);
+        std::fs::remove_dir_all(&ctx.root).unwrap();
     }
 }

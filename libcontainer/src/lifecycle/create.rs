@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use super::container::{GATE, INTENT, PRIVATE, STATE};
 use super::destroy::{caller_environment, destroy, run_poststop};
 use super::prepare::{Prepared, Start, prepare};
-use super::request::{Context, Create, RunOptions};
+use super::request::{Context, Create, RunOptions, Started};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet};
@@ -26,6 +26,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
@@ -52,6 +53,16 @@ pub fn create(ctx: &Context, request: &Create) -> Result<()> {
 /// # Errors
 /// Any before the program was started; nothing is left behind then.
 pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> {
+    run_telling(ctx, request, options, &mut |_| ())
+}
+
+/// [`run`], which tells `started` of init before it waits for its end.
+pub(crate) fn run_telling(
+    ctx: &Context,
+    request: &Create,
+    options: RunOptions,
+    started: &mut Started<'_>,
+) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
     let mut prepared = prepare(ctx, request, start)?;
     let foreground = start == Start::Foreground;
@@ -71,8 +82,9 @@ pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> 
     if !foreground {
         return Ok(0);
     }
-    creation.dir.unlock();
+    live_long();
     let spawned = creation.spawned()?;
+    started(spawned);
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host)?,
@@ -221,7 +233,7 @@ impl<'p> Creation<'p> {
     fn converse(&self, signals: &Signals) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
-        let proceed = || spawned.channel.proceed().map_err(|e| Error::kernel("answer the child", e));
+        let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
         let mut master = None;
         loop {
             match spawned.next(signals)? {
@@ -281,7 +293,11 @@ impl<'p> Creation<'p> {
             write_pid_file(path, init.pid)?;
         }
         self.dir.unlink(INTENT)?;
-        spawned.channel.proceed().map_err(|e| Error::kernel("answer the child", e))?;
+        spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
+        if start != Start::Gate {
+            // Hooks follow, of the container and ours, which take their time and may call us: state.json is complete.
+            self.dir.unlock();
+        }
         let poststart = !self.prepared.plan.hooks.of(HookKind::Poststart).is_empty();
         if start != Start::Foreground || poststart {
             // A failure after this point belongs to the program's start: it says so on the container's stderr.
@@ -294,7 +310,6 @@ impl<'p> Creation<'p> {
     fn after_start(&mut self, _request: &Create) -> Result<()> {
         self.runtime_hooks(&[HookKind::Poststart], "running")?;
         if let Some(notify) = self.notify.take() {
-            self.dir.unlock();
             let spawned = self.spawned()?;
             notify.wait(spawned.pid, spawned.pidfd.as_fd())?;
         }
@@ -307,12 +322,11 @@ impl<'p> Creation<'p> {
 
     fn write_private(&self) -> Result<()> {
         let plan = &self.prepared.plan;
-        let own = KINDS.iter().filter(|k| plan.namespaces.has(k.flag)).fold(0, |all, k| all | k.flag);
         let private = Private {
             schema: SCHEMA,
             cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
             resources: plan.resources.clone(),
-            namespaces: own,
+            namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
@@ -341,7 +355,6 @@ impl<'p> Creation<'p> {
                 bundle: self.prepared.bundle.clone(),
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),
-                failure: String::new(),
             },
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)
@@ -352,6 +365,10 @@ impl<'p> Creation<'p> {
         let spawned = self.spawned.take();
         if let Some(spawned) = &spawned {
             spawned.kill();
+        }
+        // `run` has let the lock go once the program runs; who deleted the container since then has run its hooks too.
+        if self.dir.lock(true).is_err() {
+            return e;
         }
         let hooks = if spawned.is_some() { self.prepared.plan.hooks.clone() } else { HookSet::default() };
         // Where the cgroup was never made it is not ours to kill: only its directories are tried.

@@ -1,6 +1,6 @@
 //! `delete`: only what has stopped or never started, or with force anything, also what a killed create left behind.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -10,21 +10,24 @@ use super::container::Container;
 use super::destroy::destroy;
 use super::request::{Context, Status};
 use super::start::hook_state;
+use crate::cgroups::Stored;
 use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces;
 use crate::procfs::host;
-use crate::state::StateDir;
-use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::pidfd::pidfd_send_signal;
 
 /// How long init may take to die after SIGKILL.
 const DEATH: Duration = Duration::from_secs(10);
+/// How long a forced delete lets a holder of the lock finish.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Deletes a container.
 ///
 /// # Errors
 /// `ErrorKind::NotFound` (not with `force`), `cannot delete container ID that is not stopped: STATUS`, or what stays.
 pub fn delete(ctx: &Context, id: &str, force: bool) -> Result<()> {
-    let found = if force { lock_by_force(ctx, id) } else { Container::open_locked(ctx, id) };
+    let creating = || format!("cannot delete container {id} that is not stopped: creating");
+    let found = if force { lock_by_force(ctx, id) } else { Container::open_locked(ctx, id, true, &creating()) };
     let container = match found {
         Err(e) if force && e.kind == ErrorKind::NotFound => return Ok(()),
         other => other?,
@@ -38,41 +41,57 @@ pub fn delete(ctx: &Context, id: &str, force: bool) -> Result<()> {
             return Err(Error::state(text + &exiting_hint(&container)));
         }
     }
-    let cgroup = container.cgroup()?;
-    if let Some(pidfd) = container.pidfd()? {
-        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-        if let (Status::Paused, Some(cgroup)) = (status, &cgroup) {
-            cgroup.thaw()?;
+    let cgroup = match container.cgroup() {
+        // A file that cannot be read must not make a container that nobody can delete.
+        Err(e) if force || status == Status::Stopped => {
+            log::warn!("{e}: its cgroup is not removed");
+            None
         }
-        if let (true, Some(cgroup)) = (container.private()?.0.namespaces & namespaces::PID == 0, &cgroup) {
-            cgroup.kill_all(nix::sys::signal::Signal::SIGKILL)?;
-        }
+        other => other?,
+    };
+    if let Some(pidfd) = kill_init(&container, cgroup.as_ref(), status)? {
         wait_for_end(&container, pidfd.as_fd())?;
     }
     destroy(&container.dir, cgroup.as_ref(), &container.hooks(), &hook_state(&container))
 }
 
-/// The lock, if need be by killing the create that holds it. Every other holder is done within milliseconds.
+/// SIGKILL to init, and to every process where its death does not take the others along. `None`: it is gone.
+fn kill_init(container: &Container, cgroup: Option<&Stored>, status: Status) -> Result<Option<OwnedFd>> {
+    let Some(pidfd) = container.pidfd()? else { return Ok(None) };
+    let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let Some(cgroup) = cgroup else { return Ok(Some(pidfd)) };
+    if status == Status::Paused {
+        cgroup.thaw()?;
+    }
+    if container.private()?.0.namespaces & namespaces::PID == 0 {
+        cgroup.kill_all(nix::sys::signal::Signal::SIGKILL)?;
+    }
+    Ok(Some(pidfd))
+}
+
+/// The lock, if need be by killing the create that holds it. Another holder is done within milliseconds, or is an exec
+/// whose child hangs in the container (a look-up on a file system that one of its processes serves): the death of init
+/// ends that.
 fn lock_by_force(ctx: &Context, id: &str) -> Result<Container> {
-    let dir = StateDir::open(&ctx.root, id)?;
-    let deadline = Instant::now() + DEATH;
+    let mut container = Container::open(ctx, id)?;
+    let start = Instant::now();
     let mut pause = Duration::from_micros(100);
-    while !dir.try_lock()? {
-        let holder =
-            dir.read(super::container::INTENT)?.and_then(|b| serde_json::from_slice::<crate::state::Intent>(&b).ok());
-        if let Some(intent) = holder
-            && let Ok(pidfd) = pidfd_open(intent.runtime.pid)
-            && host::is_alive(intent.runtime).unwrap_or(false)
-        {
-            let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let mut init_killed = false;
+    while !container.try_lock()? {
+        if let Some(creator) = container.creator()? {
+            let _ = pidfd_send_signal(creator.as_fd(), libc::SIGKILL);
+        } else if !init_killed && start.elapsed() > PATIENCE {
+            init_killed = true;
+            let cgroup = container.cgroup().ok().flatten();
+            kill_init(&container, cgroup.as_ref(), container.status()?)?;
         }
-        if Instant::now() > deadline {
-            return Err(Error::kernel(format!("lock {}", dir.path()), Errno::ETIMEDOUT));
+        if start.elapsed() > DEATH {
+            return Err(Error::kernel(format!("lock {}", container.dir.path()), Errno::ETIMEDOUT));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
-    Container::load(dir)
+    Ok(container)
 }
 
 /// Waits until init is dead (a zombie counts: its parent may be slow).

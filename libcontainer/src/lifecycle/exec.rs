@@ -1,12 +1,14 @@
 //! `exec`: a further process in a running container, with the filter and the cgroup that create stored.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use nix::errno::Errno;
 
 use super::container::Container;
 use super::create::{block_signals, write_oom_score};
 use super::prepare::{check_preserved, read_document};
-use super::request::{Context, Exec, Status};
+use super::request::{Context, Exec, Started, Status};
 use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
@@ -21,11 +23,15 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::Filter;
 use crate::spec::{self, Process, User};
 use crate::state::dir::write_pid_file;
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host};
 use crate::terminal::signals::Signals;
+
+const CREATING: &str = "cannot exec in a container that is still being created";
 
 /// Runs a process in the container and in the foreground waits for its end: its exit code, or 128 and the signal.
 /// Detached: 0 once the program was started.
@@ -33,13 +39,16 @@ use crate::terminal::signals::Signals;
 /// # Errors
 /// The container has stopped or is paused; the process cannot be started. Nothing is left behind then.
 pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
-    let container = Container::open(ctx, &request.id)?;
-    container.dir.lock(false)?;
+    exec_telling(ctx, request, &mut |_| ())
+}
+
+/// [`exec`], which tells `started` of the process before it waits for its end.
+pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<'_>) -> Result<i32> {
+    let container = Container::open_locked(ctx, &request.id, false, CREATING)?;
     if check_status(&container, request)? == Status::Paused {
         // A child that enters a frozen cgroup waits there for `resume`, which needs the lock.
         container.dir.unlock();
     }
-    let stopped = || Error::state("cannot exec in a stopped container");
     let init = container.pidfd()?.ok_or_else(stopped)?;
     let (private, filter) = container.private()?;
     let text = document(request, &private.config_path)?;
@@ -50,28 +59,31 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
         console_socket: request.console_socket.is_some(),
     })?;
     check_preserved(0, request.preserve_fds)?;
-    let differing = differing_namespaces(container.init().pid)?;
+    let differing = differing_namespaces(container.init().pid, init.as_fd())?;
     let plan = plan(request, &process, differing, filter.is_some())?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
     let mut launch = Launch { container: &container, plan, filter, init, console };
-    let mut spawned = launch.spawn(request)?;
+    let mut spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
     let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
     let master = match settled {
         Ok(master) => master,
         Err(e) => {
             spawned.kill();
-            return Err(e);
+            return Err(unless_stopped(&container, e));
         }
     };
     container.dir.unlock();
     if request.detach {
         // End of file: the program runs, or said on its stderr why not.
         let _ = spawned.channel.receive();
+        started(&spawned);
         return Ok(0);
     }
+    started(&spawned);
+    live_long();
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host)?,
@@ -84,7 +96,7 @@ fn check_status(container: &Container, request: &Exec) -> Result<Status> {
     let status = container.status()?;
     let text = match status {
         Status::Stopped => "cannot exec in a stopped container",
-        Status::Creating => "cannot exec in a container that is still being created",
+        Status::Creating => CREATING,
         Status::Paused if !request.ignore_paused => {
             "cannot exec in a paused container (use --ignore-paused to override)"
         }
@@ -133,17 +145,36 @@ fn process<'a>(request: &'a Exec, text: &'a [u8], config_path: &str) -> Result<P
 }
 
 /// `CLONE_NEW…` of the namespaces in which init is and we are not. setns(2) refuses our own user namespace.
-fn differing_namespaces(pid: i32) -> Result<u64> {
+/// One that is missed here would be the host's for the new process, so init must have lived until the last look.
+fn differing_namespaces(pid: i32, init: BorrowedFd<'_>) -> Result<u64> {
     let mut flags = 0;
     for kind in KINDS {
         match host::namespace_differs(pid, kind.proc_name) {
             Ok(true) => flags |= kind.flag,
-            // ENOENT on our own side: a kernel without this type.
-            Ok(false) | Err(nix::errno::Errno::ENOENT) => {}
+            Ok(false) => {}
+            Err(Errno::ESRCH) => return Err(stopped()),
             Err(e) => return Err(Error::kernel(format!("look at /proc/{pid}/ns/{}", kind.proc_name), e)),
         }
     }
-    Ok(flags)
+    // Not reaped until now: the number was init's all the time.
+    match pidfd_send_signal(init, 0) {
+        Ok(()) => Ok(flags),
+        Err(Errno::ESRCH) => Err(stopped()),
+        Err(e) => Err(Error::kernel(format!("pidfd_send_signal to pid {pid}"), e)),
+    }
+}
+
+fn stopped() -> Error {
+    Error::state("cannot exec in a stopped container")
+}
+
+/// The kernel's answers to a process that would enter a container in its last moments are many (ESRCH, ENOMEM, ENODEV,
+/// SIGKILL to the child); for the caller they are one.
+fn unless_stopped(container: &Container, e: Error) -> Error {
+    match container.pidfd() {
+        Ok(None) if e.kind == ErrorKind::Kernel => stopped().hint(e.to_string()),
+        _ => e,
+    }
 }
 
 fn plan(request: &Exec, process: &Process<'_>, differing: u64, seccomp: bool) -> Result<ExecPlan> {
@@ -194,14 +225,9 @@ impl Launch<'_> {
         cgroup.map_or(Ok(None), |c| c.unified_of(proc.root(), self.container.init().pid))
     }
 
-    fn clone(
-        &mut self,
-        request: &Exec,
-        attach: &Attach,
-        into_cgroup: Option<std::os::fd::BorrowedFd<'_>>,
-    ) -> Result<Spawned> {
+    fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
-        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup };
+        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup, or_move: false };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
@@ -257,7 +283,7 @@ impl Launch<'_> {
         if let Some(path) = &request.pid_file {
             write_pid_file(path, spawned.pid)?;
         }
-        spawned.channel.proceed().map_err(|e| Error::kernel("answer the child", e))?;
+        spawned.proceed(&self.plan.steps).map_err(|e| self.explain(e))?;
         Ok(master)
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `container not running`; the freezer is missing or does not finish.
 pub fn pause(ctx: &Context, id: &str) -> Result<()> {
-    let container = Container::open_locked(ctx, id)?;
+    let container = Container::open_locked(ctx, id, true, "container not running")?;
     match container.status()? {
         Status::Created | Status::Running => cgroup(&container)?.freeze(),
         _ => Err(Error::state("container not running")),
@@ -22,7 +22,7 @@ pub fn pause(ctx: &Context, id: &str) -> Result<()> {
 /// # Errors
 /// `container not paused`.
 pub fn resume(ctx: &Context, id: &str) -> Result<()> {
-    let container = Container::open_locked(ctx, id)?;
+    let container = Container::open_locked(ctx, id, true, "container not paused")?;
     match container.status()? {
         Status::Paused => cgroup(&container)?.thaw(),
         _ => Err(Error::state("container not paused")),

@@ -14,7 +14,7 @@ use crate::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
 /// # Errors
 /// `container not running`; a limit is wrong, or the kernel refuses it.
 pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
-    let container = Container::open_locked(ctx, id)?;
+    let container = Container::open_locked(ctx, id, true, "container not running")?;
     match container.status()? {
         Status::Stopped | Status::Creating => return Err(Error::state("container not running")),
         _ => {}

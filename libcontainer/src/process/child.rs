@@ -103,12 +103,13 @@ impl Child<'_> {
         let mut reported = false;
         for (index, step) in steps.iter().enumerate() {
             plant(index);
-            if matches!(step.act, Act::Gate | Act::Seccomp) {
+            // The first act after the parent's answer to `Ready`: it has stopped listening.
+            if matches!(step.act, Act::OutliveParent) {
                 reported = true;
             }
             if let Err(failure) = self.apply(&step.act) {
                 if reported {
-                    // The creator is gone (or does not listen any more): the container's stderr is what is left.
+                    // The container's stderr is what is left.
                     finish::say_on_stderr(failure.text.as_bytes(), failure.errno);
                 } else {
                     self.channel.failed(index, failure.errno, failure.text.as_bytes());
@@ -163,6 +164,10 @@ impl Child<'_> {
             Act::Attach => {
                 ids::umask(0);
                 prctl::set_pdeathsig(libc::SIGKILL)?;
+                // A parent that died before sends no signal any more.
+                if self.channel.is_closed() {
+                    return Err(Errno::EPIPE.into());
+                }
                 prctl::set_dumpable(false)?;
                 cgroups::attach_self(self.tasks).map_err(|e| Failure::call("write 0 to tasks", e.errno))
             }
@@ -228,7 +233,8 @@ impl Child<'_> {
         let root = if console { self.rootfs.root().ok().map(|r| r.try_clone_to_owned()) } else { None };
         let root = match root {
             Some(Ok(fd)) => fd,
-            _ => nix::fcntl::open(
+            _ => nix::fcntl::openat(
+                nix::fcntl::AT_FDCWD,
                 c"/",
                 nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
                 nix::sys::stat::Mode::empty(),

@@ -26,7 +26,11 @@ pub fn apply(act: &Act, process: &mut ProcessPlan) -> Result<(), Failure> {
         Act::GiveStdio => give_stdio(process.uid),
         Act::Rlimit(limit) => Ok(ids::set_rlimit(limit.resource, limit.soft, limit.hard)?),
         Act::NoNewPrivileges => Ok(prctl::set_no_new_privs()?),
-        Act::ChangeDirectory { as_user } => change_directory(&process.cwd, *as_user),
+        Act::ChangeDirectory { as_user: true } if !process.cwd_refused => Ok(()),
+        Act::ChangeDirectory { as_user } => {
+            process.cwd_refused = !change_directory(&process.cwd, *as_user)?;
+            Ok(())
+        }
         Act::DropBounding => Ok(process.capabilities.drop_bounding()?),
         Act::BecomeUser => become_user(process),
         Act::Capabilities => {
@@ -59,15 +63,16 @@ fn give_stdio(uid: u32) -> Result<(), Failure> {
 /// chdir as root, so that a directory closed to the user works as with a shell's `cd` before `su`; when root is refused
 /// (NFS), once more as the user. Then the proof that the directory lies inside: the kernel prefixes the path of one that
 /// does not with "(unreachable)" (CVE-2024-21626).
-fn change_directory(cwd: &CStr, as_user: bool) -> Result<(), Failure> {
+/// False: root was refused.
+fn change_directory(cwd: &CStr, as_user: bool) -> Result<bool, Failure> {
     match chdir(cwd) {
         Ok(()) => {}
-        Err(Errno::EACCES | Errno::EPERM) if !as_user => return Ok(()),
+        Err(Errno::EACCES | Errno::EPERM) if !as_user => return Ok(false),
         Err(e) => return Err(Failure { errno: e as i32, text: Text::from_args(format_args!("chdir to cwd {cwd:?}")) }),
     }
     let mut buffer = [0_u8; 4096];
     match crate::sys::home::getcwd(&mut buffer) {
-        Ok(path) if path.starts_with(b"/") => Ok(()),
+        Ok(path) if path.starts_with(b"/") => Ok(true),
         Ok(_) | Err(Errno::ENOENT) => {
             let text = Text::from_args(format_args!("cwd {cwd:?} is outside of the container's root"));
             Err(Failure { errno: Errno::EPERM as i32, text })
@@ -98,7 +103,12 @@ fn become_user(process: &ProcessPlan) -> Result<(), Failure> {
 
 /// Adds HOME of the uid in the container's /etc/passwd, or "/".
 fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
-    let root = nix::fcntl::open(c"/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())?;
+    let root = nix::fcntl::openat(
+        nix::fcntl::AT_FDCWD,
+        c"/",
+        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
     let uid = process.uid;
     let variable = home::variable(|buffer| {
         let (mut line, mut found) = ([0_u8; 4096], None);

@@ -208,6 +208,12 @@ impl Channel {
         }
     }
 
+    /// Whether the other side is gone.
+    pub fn is_closed(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        matches!(recv(self.0.as_raw_fd(), &mut [0_u8; 1], flags), Ok(0) | Err(Errno::ECONNRESET))
+    }
+
     /// Parent: the next message, waiting for it.
     ///
     /// # Errors
@@ -262,9 +268,12 @@ mod tests {
     #[test]
     fn a_child_without_parent_does_not_wait_for_ever() {
         let (parent, child) = pair().unwrap();
+        assert!(!child.is_closed());
         parent.proceed().unwrap();
+        assert!(!child.is_closed());
         drop(parent);
         assert_eq!(child.await_proceed(), Ok(()));
+        assert!(child.is_closed());
         assert_eq!(child.await_proceed(), Err(Errno::EPIPE));
     }
 

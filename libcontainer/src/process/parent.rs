@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 
 use super::message::{Channel, FromChild, pair};
 use super::steps::{Act, Step};
@@ -12,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces::{self, IdMaps, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
-use crate::sys::clone::{Cloned, clone3, exit_code, exit_group, wait_pid};
+use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::pidfd::pidfd_send_signal;
@@ -42,6 +44,9 @@ pub struct CloneRequest<'a> {
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
+    /// When the kernel refuses that, the child moves itself by cgroup.procs (delegated trees, where the rules for the
+    /// two differ).
+    pub or_move: bool,
 }
 
 impl<'a> CloneRequest<'a> {
@@ -54,6 +59,7 @@ impl<'a> CloneRequest<'a> {
             around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
             time_offsets: (plan.new & namespaces::TIME != 0).then_some(plan.time_offsets.as_str()),
             into_cgroup,
+            or_move: true,
         }
     }
 }
@@ -67,9 +73,20 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
     let back = own_namespaces(request)?;
     let entered = enter(request);
-    let cloned = entered.and_then(|()| clone3(request.flags, request.into_cgroup).map_err(|e| clone_error(request, e)));
+    let mut moves = false;
+    let cloned = entered.and_then(|()| match clone3(request.flags, request.into_cgroup) {
+        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP) if request.or_move && request.into_cgroup.is_some() => {
+            moves = true;
+            clone3(request.flags, None).map_err(|e| clone_error(request, e))
+        }
+        other => other.map_err(|e| clone_error(request, e)),
+    });
     if let Ok(Cloned::Child) = cloned {
         drop(ours);
+        if moves && let Err(e) = request.into_cgroup.map_or(Ok(()), move_by_procs) {
+            theirs.failed(0, e as i32, b"write 0 to cgroup.procs");
+            exit_group(255);
+        }
         child(theirs);
         exit_group(255);
     }
@@ -81,6 +98,13 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
         Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours, early: RefCell::default() }),
         Cloned::Child => Err(Error::new(ErrorKind::Internal, "internal", "the child returned")),
     }
+}
+
+/// The child's way into a v2 cgroup that it could not be born in.
+fn move_by_procs(cgroup: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let procs = openat(cgroup, c"cgroup.procs", flags, Mode::empty())?;
+    nix::unistd::write(&procs, b"0").map(drop)
 }
 
 fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
@@ -208,6 +232,21 @@ impl Spawned {
         }
     }
 
+    /// Lets the child go on.
+    ///
+    /// # Errors
+    /// What ended the child, when it is gone: EPIPE would not tell.
+    pub fn proceed(&self, steps: &[Step]) -> Result<()> {
+        match self.channel.proceed() {
+            Ok(()) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                let last = self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?;
+                Err(self.failure(last, steps))
+            }
+            Err(e) => Err(Error::kernel("answer the child", e)),
+        }
+    }
+
     /// SIGKILL, and the wait that reaps it. Both may come too late. A process that a fork made without our knowing it yet
     /// ends by itself, at the end of the channel.
     pub fn kill(&self) {
@@ -223,10 +262,9 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "panic", format!("defect of the runtime in the child: {text}"))
             }
             FromChild::Closed => {
-                let status = wait_pid(self.pid, false).ok().flatten().map_or(0, |(_, status)| status);
-                let how = match exit_code(status) {
-                    code if code > 128 => format!("killed by signal {}", code - 128),
-                    code => format!("exit status {code}"),
+                let how = match wait_pid(self.pid, false) {
+                    Ok(Some((_, status))) => death_words(status),
+                    _ => "its status is lost".to_owned(),
                 };
                 Error::new(
                     ErrorKind::Kernel,
@@ -238,6 +276,15 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?} from the child"))
             }
         }
+    }
+}
+
+/// A wait status in words. An exit code above 128 is no signal here: the child itself ends with 255.
+fn death_words(status: i32) -> String {
+    if libc::WIFSIGNALED(status) {
+        format!("killed by signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exit status {}", libc::WEXITSTATUS(status))
     }
 }
 
@@ -284,5 +331,16 @@ fn step_code(act: &Act) -> &'static str {
         Act::Seccomp => "seccomp",
         Act::Attach => "cgroup",
         _ => "kernel",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_of_255_is_no_signal() {
+        assert_eq!(death_words(255 << 8), "exit status 255");
+        assert_eq!(death_words(libc::SIGKILL), "killed by signal 9");
     }
 }

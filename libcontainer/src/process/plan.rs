@@ -22,7 +22,7 @@ pub struct ProcessPlan {
     pub envp: StringArray,
     /// Whether HOME comes from the container's /etc/passwd.
     pub needs_home: bool,
-    /// Paths to try in order: one when argv[0] has a slash, else one for each element of PATH.
+    /// Paths to try in order: one when `argv[0]` has a slash, else one for each element of PATH.
     pub candidates: Vec<CString>,
     /// Whether `candidates` come from PATH.
     pub from_path: bool,
@@ -30,6 +30,8 @@ pub struct ProcessPlan {
     pub found: usize,
     /// Working directory inside.
     pub cwd: CString,
+    /// Whether root was refused there, so that the child tries again as the user.
+    pub cwd_refused: bool,
     /// User id inside.
     pub uid: u32,
     /// Group id inside.
@@ -90,6 +92,7 @@ pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Ve
         from_path: false,
         found: 0,
         cwd: working_directory(process, base, problems),
+        cwd_refused: false,
         uid: user.uid,
         gid: user.gid,
         groups: user.additional_gids,
@@ -163,6 +166,8 @@ fn environment(list: &[Str<'_>], base: &str, problems: &mut Vec<Problem>) -> Vec
             out.push(entry.clone().into_owned());
         }
     }
+    // Emptied by a later entry of the same name: HOME of /etc/passwd is added and must be the only one.
+    out.retain(|e| e != "HOME=");
     out
 }
 
@@ -212,6 +217,13 @@ mod tests {
         assert_eq!(p.env, ["A=3", "B=2"]);
         assert!(p.needs_home);
         assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn a_home_that_a_later_entry_empties_counts_as_none() {
+        let mut problems = Vec::new();
+        let p = plan(&process(&["a"], &["HOME=/x", "HOME="]), "/process", 0, &mut problems);
+        assert!(p.needs_home && p.env.is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -13,8 +14,17 @@ use nix::sys::stat::{Mode, fstatat};
 use super::Procfs;
 use crate::state::Identity;
 
-fn host() -> Result<Procfs, Errno> {
-    Procfs::host().map_err(|e| e.errno)
+/// Opened once; a child closes its copy with everything else.
+static HOST: OnceLock<Procfs> = OnceLock::new();
+
+fn host() -> Result<&'static Procfs, Errno> {
+    match HOST.get() {
+        Some(host) => Ok(host),
+        None => {
+            let opened = Procfs::host().map_err(|e| e.errno)?;
+            Ok(HOST.get_or_init(|| opened))
+        }
+    }
 }
 
 /// A file of this process's own namespaces, e.g. `net`; it can be given to setns(2).
@@ -118,14 +128,23 @@ pub fn boot_id() -> Result<String, Errno> {
     Ok(String::from_utf8_lossy(&text[..n]).trim().to_owned())
 }
 
-/// Whether process `pid` is in another namespace of type `name` than this process.
+/// Whether process `pid` is in another namespace of type `name` than this process; false for a type that the kernel
+/// lacks.
 ///
 /// # Errors
-/// ENOENT when the process is gone.
+/// ESRCH when the process is gone or on its way out: it gives its namespaces up before it becomes a zombie
+/// (exit_task_namespaces), and its links fail with ENOENT from then on. That must never read as "the same as ours".
 pub fn namespace_differs(pid: i32, name: &str) -> Result<bool, Errno> {
     let host = host()?;
     let inode = |path: String| fstatat(host.root(), path.as_str(), AtFlags::empty()).map(|s| (s.st_dev, s.st_ino));
-    Ok(inode(format!("{pid}/ns/{name}"))? != inode(format!("self/ns/{name}"))?)
+    let ours = match inode(format!("self/ns/{name}")) {
+        Err(Errno::ENOENT) => return Ok(false),
+        other => other?,
+    };
+    match inode(format!("{pid}/ns/{name}")) {
+        Err(Errno::ENOENT) => Err(Errno::ESRCH),
+        other => Ok(other? != ours),
+    }
 }
 
 /// The path that a descriptor of ours has now.
@@ -168,12 +187,25 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_process_has_no_namespaces_and_not_ours() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        while stat(pid).unwrap().unwrap().state != b'Z' {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(namespace_differs(pid, "mnt"), Err(Errno::ESRCH));
+        child.wait().unwrap();
+        assert_eq!(namespace_differs(pid, "mnt"), Err(Errno::ESRCH));
+    }
+
+    #[test]
     fn this_process_is_alive_and_one_with_another_start_time_is_not() {
         let own = identity(nix::unistd::getpid().as_raw()).unwrap();
         assert!(is_alive(own).unwrap());
         assert!(!is_alive(Identity { start: own.start + 1, ..own }).unwrap());
         assert!(!is_alive(Identity { pid: 0, start: 0 }).unwrap());
         assert!(!namespace_differs(own.pid, "mnt").unwrap());
+        assert!(!namespace_differs(own.pid, "no-such-type").unwrap());
         assert_eq!(boot_id().unwrap().len(), 36);
     }
 }

@@ -7,13 +7,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::lock;
 
+/// Files of which a container in the making or a finished one has at least one.
+const FILES: [&str; 2] = ["intent.json", "state.json"];
 /// Longest file that is read back, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
@@ -49,17 +51,18 @@ pub fn check_id(id: &str) -> Result<()> {
 pub fn open_root(root: &Path, make: bool) -> Result<OwnedFd> {
     let what = |e| Error::kernel(format!("open state root {}", root.display()), e);
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let fd = match open(root, flags, Mode::empty()) {
+    let fd = match openat(AT_FDCWD, root, flags, Mode::empty()) {
         Err(Errno::ENOENT) if make => {
             make_root(root)?;
-            open(root, flags, Mode::empty())
+            openat(AT_FDCWD, root, flags, Mode::empty())
         }
         other => other,
     }
     .map_err(what)?;
     let stat = fstat(&fd).map_err(what)?;
     let foreign = stat.st_uid != geteuid().as_raw() && stat.st_uid != 0;
-    let writable = stat.st_mode & 0o022 != 0 && stat.st_mode & 0o1000 == 0;
+    // The sticky bit is no excuse: who may make entries could make a container's directory before us.
+    let writable = stat.st_mode & 0o022 != 0;
     if foreign || writable {
         let text = format!("state root {} could be changed by other users", root.display());
         return Err(Error::new(ErrorKind::Request, "state-root", text).hint("give it to this user and chmod it 0700"));
@@ -111,18 +114,32 @@ impl StateDir {
         check_id(id)?;
         let root = open_root(root_path, true)?;
         let path = root_path.join(id).display().to_string();
-        match mkdirat(&root, id, Mode::from_bits_truncate(0o711)) {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => {
-                let text = format!("container with given ID already exists (id {id}, root {})", root_path.display());
-                return Err(Error::new(ErrorKind::Exists, "exists", text));
+        // Until it is locked a delete may take the empty directory away: then once more.
+        for _ in 0..16 {
+            match mkdirat(&root, id, Mode::from_bits_truncate(0o711)) {
+                Ok(()) => {}
+                Err(Errno::EEXIST) => return Err(exists(root_path, id)),
+                Err(e) => return Err(Error::kernel(format!("make {path}"), e)),
             }
-            Err(e) => return Err(Error::kernel(format!("make {path}"), e)),
+            let dir = match open_dir(&root, id) {
+                Err(Errno::ENOENT) => continue,
+                other => other.map_err(|e| Error::kernel(format!("open {path}"), e))?,
+            };
+            let root = root.try_clone().map_err(|_| Error::kernel("dup", Errno::EMFILE))?;
+            let out = StateDir { root, dir, id: id.to_owned(), path: path.clone() };
+            match out.lock(true) {
+                Err(e) if e.kind == ErrorKind::NotFound => {}
+                // A directory with content is that of another create, which came between our mkdir and our open.
+                Ok(()) if out.is_empty() => return Ok(out),
+                Ok(()) => return Err(exists(root_path, id)),
+                Err(e) => return Err(e),
+            }
         }
-        let dir = open_dir(&root, id).map_err(|e| Error::kernel(format!("open {path}"), e))?;
-        let out = StateDir { root, dir, id: id.to_owned(), path };
-        out.lock(true)?;
-        Ok(out)
+        Err(Error::kernel(format!("make {path}"), Errno::EBUSY))
+    }
+
+    fn is_empty(&self) -> bool {
+        !FILES.iter().any(|name| self.has(name))
     }
 
     /// Opens an existing container's directory without locking it.
@@ -178,16 +195,26 @@ impl StateDir {
         self.check_alive()
     }
 
-    /// Takes the exclusive lock if it is free.
+    /// Takes the lock if nobody is in the way.
     ///
     /// # Errors
     /// As [`StateDir::lock`].
-    pub fn try_lock(&self) -> Result<bool> {
-        match lock::flock(self.dir.as_fd(), true, false) {
+    pub fn try_lock(&self, exclusive: bool) -> Result<bool> {
+        match lock::flock(self.dir.as_fd(), exclusive, false) {
             Ok(()) => self.check_alive().map(|()| true),
             Err(Errno::EWOULDBLOCK) => Ok(false),
             Err(e) => Err(Error::kernel(format!("lock {}", self.path), e)),
         }
+    }
+
+    /// Whether nobody holds the lock exclusively. Not for a value that holds it: the lock would go.
+    ///
+    /// # Errors
+    /// As [`StateDir::lock`].
+    pub fn is_free(&self) -> Result<bool> {
+        let free = self.try_lock(false)?;
+        self.unlock();
+        Ok(free)
     }
 
     /// Lets the lock go before the value does.
@@ -271,6 +298,11 @@ impl StateDir {
             Err(e) => Err(Error::kernel(format!("remove {}", self.path), e)),
         }
     }
+}
+
+fn exists(root_path: &Path, id: &str) -> Error {
+    let text = format!("container with given ID already exists (id {id}, root {})", root_path.display());
+    Error::new(ErrorKind::Exists, "exists", text)
 }
 
 fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
@@ -403,7 +435,7 @@ mod tests {
         let root = root("replaced");
         let first = StateDir::create(&root, "a").unwrap();
         let waiting = StateDir::open(&root, "a").unwrap();
-        assert!(!waiting.try_lock().unwrap());
+        assert!(!waiting.try_lock(true).unwrap());
         first.remove().unwrap();
         drop(first);
         let second = StateDir::create(&root, "a").unwrap();
@@ -421,5 +453,25 @@ mod tests {
         assert_eq!(std::fs::read(root.join("pid")).unwrap(), b"42");
         assert!(!root.join("victim").exists());
         std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_create_that_lost_its_directory_to_a_delete_makes_it_again() {
+        let root = root("again");
+        let creators: Vec<_> = (0..3)
+            .map(|_| {
+                let root = root.clone();
+                std::thread::spawn(move || {
+                    for _ in 0..200 {
+                        match StateDir::create(&root, "a") {
+                            Ok(dir) => dir.remove().unwrap(),
+                            Err(e) => assert!(e.kind == ErrorKind::Exists || e.errno == libc::EBUSY, "{e}"),
+                        }
+                    }
+                })
+            })
+            .collect();
+        creators.into_iter().for_each(|c| c.join().unwrap());
+        std::fs::remove_dir(root).unwrap();
     }
 }

@@ -128,9 +128,6 @@ pub struct Own {
     /// Uid that made the container.
     #[serde(default)]
     pub owner: u32,
-    /// Why init ended before the program started, when that is known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub failure: String,
 }
 
 /// The JSON part of `private.json`; the seccomp program follows as raw instructions.
@@ -145,7 +142,8 @@ pub struct Private {
     /// The resources of the last create or update, OCI form.
     #[serde(default)]
     pub resources: Value,
-    /// `CLONE_NEW…` of all namespaces that are the container's own, new or joined.
+    /// `CLONE_NEW…` of the namespaces that were made for the container. Not the joined ones: their processes do not end
+    /// with this init.
     #[serde(default)]
     pub namespaces: u64,
     /// Whether init has no_new_privs.

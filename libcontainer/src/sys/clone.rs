@@ -122,8 +122,3 @@ pub fn wait_pid(pid: i32, no_hang: bool) -> Result<Option<(i32, i32)>, Errno> {
         }
     }
 }
-
-/// A shell's exit code for a wait status: the code, or 128 and the signal.
-pub fn exit_code(status: i32) -> i32 {
-    if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
-}

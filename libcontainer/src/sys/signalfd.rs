@@ -1,4 +1,4 @@
-//! Signals as data: signalfd(2), masks with real-time signals, pidfd_send_signal(2). nix's `Signal` has no real-time ones.
+//! Signals as data: signalfd(2), masks with real-time signals. nix's `Signal` has no real-time ones.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -85,14 +85,6 @@ pub fn take_pending(set: SignalSet) -> Option<i32> {
         )
     };
     if r > 0 { i32::try_from(r).ok() } else { None }
-}
-
-/// pidfd_send_signal(2), Linux 5.1. Errors: ESRCH when the process has been reaped.
-pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
-    let info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null siginfo is allowed; no other pointer is passed.
-    let r = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
-    Errno::result(r).map(drop)
 }
 
 /// Sends a signal to the calling thread alone, so that a test does not touch its process.
