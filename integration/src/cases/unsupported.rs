@@ -70,7 +70,7 @@ const CONFIG: &[Member] = &[
 ];
 
 /// Option words of one more bind mount.
-const OPTIONS: [&str; 6] = ["tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
+const OPTIONS: [&str; 5] = ["idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
 
 /// Members of a process document that `exec --process` must refuse as create does.
 const PROCESS: [&str; 5] = ["apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"];
@@ -183,7 +183,7 @@ fn all_at_once(lab: &Lab) -> Check {
         for (_, pointer, value, _) in &members {
             bundle::set(c, pointer, value());
         }
-        bundle::mount(c, "/m", "tmpfs", "tmpfs", &["tmpcopyup"]);
+        bundle::mount(c, "/m", "tmpfs", "tmpfs", &["copy-symlink"]);
     };
     create_refused(lab, change, &pointers)
 }
