@@ -64,7 +64,7 @@ pub fn spawn(program: &Program<'_>) -> Result<(i32, OwnedFd), Errno> {
         0 => become_program(program),
         pid => {
             // SAFETY: the kernel has just made `pidfd` and nobody else knows it.
-            Ok((pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+            Ok((i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?, unsafe { OwnedFd::from_raw_fd(pidfd) }))
         }
     }
 }
