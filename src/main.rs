@@ -22,6 +22,10 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let args: Vec<OsString> = args.collect();
+    if args.iter().any(|a| matches!(a.to_str(), Some("create" | "run" | "exec"))) {
+        // Before anything else, since the sealed program begins anew. Should it fail, the command says so when it asks.
+        let _ = libcontainer::process::seal::ensure();
+    }
     ExitCode::from(answer(&name, &args))
 }
 

@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn intent(runtime: Identity) -> Vec<u8> {
-        let boot_id = host::boot_id().unwrap();
+        let boot_id = host::boot_id().unwrap().to_owned();
         let (bundle, oci_version) = (String::new(), String::new());
         let cgroup = serde_json::Value::Null;
         serde_json::to_vec(&Intent { schema: 1, runtime, boot_id, cgroup, bundle, oci_version }).unwrap()

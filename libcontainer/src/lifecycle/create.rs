@@ -141,7 +141,7 @@ impl<'p> Creation<'p> {
         let intent = Intent {
             schema: SCHEMA,
             runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
-            boot_id: host::boot_id().map_err(proc_error)?,
+            boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
             cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
             bundle: self.prepared.bundle.clone(),
             oci_version: self.prepared.plan.oci_version.clone(),
@@ -294,8 +294,9 @@ impl<'p> Creation<'p> {
         if let Some(path) = &request.pid_file {
             write_pid_file(path, init.pid)?;
         }
-        self.dir.unlink(INTENT)?;
         spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
+        // state.json has taken its place; nobody reads it any more, so the child need not wait for this.
+        self.dir.unlink(INTENT)?;
         if start != Start::Gate {
             // Hooks follow, of the container and ours, which take their time and may call us: state.json is complete.
             self.dir.unlock();
@@ -353,7 +354,7 @@ impl<'p> Creation<'p> {
             namespace_paths: paths.collect(),
             wherry: Own {
                 schema: SCHEMA,
-                boot_id: host::boot_id().map_err(|e| Error::kernel("read /proc", e))?,
+                boot_id: host::boot_id().map_err(|e| Error::kernel("read /proc", e))?.to_owned(),
                 bundle: self.prepared.bundle.clone(),
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),

@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, openat};
@@ -29,8 +30,10 @@ const SELF: &std::ffi::CStr = c"/proc/self/exe";
 /// # Errors
 /// Neither way works; the container must not be touched then.
 pub fn ensure() -> Result<()> {
+    static SEALED: AtomicBool = AtomicBool::new(false);
     let fail = |e| Error::kernel("seal /proc/self/exe", e);
-    if is_sealed().map_err(fail)? {
+    if SEALED.load(Ordering::Relaxed) || is_sealed().map_err(fail)? {
+        SEALED.store(true, Ordering::Relaxed);
         return Ok(());
     }
     let argv = StringArray::new(std::env::args_os().filter_map(|a| CString::new(a.as_bytes()).ok()).collect());

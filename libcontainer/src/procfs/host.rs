@@ -122,10 +122,14 @@ pub fn is_exiting(pid: i32) -> Result<bool, Errno> {
 ///
 /// # Errors
 /// /proc cannot be read.
-pub fn boot_id() -> Result<String, Errno> {
+pub fn boot_id() -> Result<&'static str, Errno> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(id) = BOOT.get() {
+        return Ok(id);
+    }
     let mut text = [0_u8; 64];
     let n = read("sys/kernel/random/boot_id", &mut text)?;
-    Ok(String::from_utf8_lossy(&text[..n]).trim().to_owned())
+    Ok(BOOT.get_or_init(|| String::from_utf8_lossy(&text[..n]).trim().to_owned()))
 }
 
 /// Whether process `pid` is in another namespace of type `name` than this process; false for a type that the kernel
