@@ -218,12 +218,7 @@ impl Launch<'_> {
         cgroup.map_or(Ok(None), |c| c.unified_of(proc.root(), self.container.init().pid))
     }
 
-    fn clone(
-        &mut self,
-        request: &Exec,
-        attach: &Attach,
-        into_cgroup: Option<BorrowedFd<'_>>,
-    ) -> Result<Spawned> {
+    fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
         let around = if self.pid_namespace { vec![(self.init.as_fd(), namespaces::PID)] } else { Vec::new() };
         let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup, within: None };

@@ -155,8 +155,10 @@ pub(crate) fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
     let first = 3 + i32::try_from(listen).unwrap_or(0);
     for fd in 3..3_i32.saturating_add(count) {
         if !is_inheritable(fd) {
-            let text =
-                format!("unable to stat preserved-fd {} (of {preserve}): descriptor {fd} was not handed over", fd - first);
+            let text = format!(
+                "unable to stat preserved-fd {} (of {preserve}): descriptor {fd} was not handed over",
+                fd - first
+            );
             return Err(Error::kernel(text, Errno::EBADF).code("preserved-fd"));
         }
     }
