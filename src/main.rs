@@ -14,6 +14,10 @@ use std::process::ExitCode;
 
 use cli::parse::{self, Request};
 
+/// Most commands end within milliseconds: memory is not worth giving back. Those that stay say so themselves.
+#[global_allocator]
+static ALLOCATOR: libcontainer::sys::alloc::Bump = libcontainer::sys::alloc::Bump;
+
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();

@@ -42,7 +42,10 @@ sandbox_enter() {
     OUT=$WORK/$engine
     stat -L -c %i /proc/self/ns/net >"$OUT/netns"
     mount --make-rprivate /
-    # sysfs shows the network namespace of the process that mounts it.
+    # sysfs shows the network namespace of the process that mounts it. In place
+    # of the old one, not over it: with a user namespace podman unmounts what
+    # mountinfo has below /sys/kernel, and cannot if that is covered.
+    umount -R /sys
     mount -t sysfs sysfs /sys
     sandbox_mount_cgroups
     mount -t tmpfs -o mode=755 tmpfs /run

@@ -58,7 +58,12 @@ pub const DIFFERENCES: &[Difference] = &[
         "recursive atime options clear only a part of the atime mask, which the kernel refuses",
         &["mounts::recursive_ratime", "mounts::recursive_rnostrictatime"],
     ),
-    always(Runc, "", "has no id-mapped mounts; the mappings are ignored", &["mounts::idmap"]),
+    always(
+        Runc,
+        "",
+        "has no id-mapped mounts; the mappings are ignored",
+        &["mounts::idmap", "mounts::idmap_user_namespace"],
+    ),
     always(
         Runc,
         "",
@@ -67,6 +72,7 @@ pub const DIFFERENCES: &[Difference] = &[
     ),
     always(Runc, "", "does not reset ignored real-time signals", &["process::signals_realtime"]),
     always(Runc, "", "ignores umask in exec", &["exec::process"]),
+    sometimes(Runc, "", "exec may raise the soft limit of open files to the hard one", &["process::rlimits"]),
     always(Runc, "", "user ids wrap around: 4294967296 is root", &["exec::user_strings"]),
     always(Runc, "hybrid", "has no cpu.burst and cpu.idle", &["cgroup::limit_cpu_burst", "cgroup::limit_cpu_idle"]),
     always(Runc, "hybrid", "has no cpu.burst and cpu.idle", &["update::cpu-burst_5000", "update::cpu-idle_1"]),
@@ -118,6 +124,12 @@ pub const DIFFERENCES: &[Difference] = &[
         "v2",
         "a cgroup whose last process has just died may stay behind",
         &["cgroup::removal_with_processes"],
+    ),
+    sometimes(
+        Runc,
+        "",
+        "a mount point may be made through a link that is swapped in (CVE-2024-45310)",
+        &["advisories::destination_swapped"],
     ),
     always(
         Crun,
@@ -388,4 +400,13 @@ pub const DIFFERENCES: &[Difference] = &[
         &["update::memory_48M", "update::rdt", "update::blkio_weight"],
     ),
     always(Crun, "", "a killed create leaves cgroups behind", &["crash::kill"]),
+    always(Crun, "", "strings that are too long for their purpose are cut or ignored", &["advisories::long_strings"]),
+    always(Crun, "", "a volume may stand in for /proc/sys, and takes the sysctl", &["advisories::sysctl_redirected"]),
+    always(
+        Crun,
+        "",
+        "a program or a working directory may be reached through the caller's descriptors",
+        &["advisories::executable_through_descriptor", "advisories::exec_cwd_through_descriptor"],
+    ),
+    always(Crun, "", "an empty SELinux label is a label, which the kernel refuses", &["unsupported::evidence"]),
 ];

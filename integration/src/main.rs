@@ -1,5 +1,15 @@
 //! Root tests of a runtime's effects in a real kernel. `cargo run -p wherry-integration -- [filter]` with the usual
-//! libtest flags; RUNTIME=path names another runtime, WHERRY_VIEW=v1|v2 another cgroup tree.
+//! libtest flags. The environment chooses what is tested:
+//! - `RUNTIME=path` another runtime than the workspace's release build for musl; runc and crun are held to the table
+//!   of known differences;
+//! - `WHERRY_VIEW=v1|v2` the cgroup tree that the tests see, instead of the machine's own;
+//! - `WHERRY_SEED=n` the moments at which `crash::*` kills, as printed by a failure;
+//! - `RUNTIME_PLANT=path` a binary that fails in its child as `WHERRY_PLANT=panic|alloc` says;
+//! - `WHERRY_WRITE_DOCS=1` writes the table of differences into docs/differences-from-runc.md and ends.
+//!
+//! A case gets a [`container::Lab`]: state root, bundles and cgroups of its own, on a tmpfs in a private mount
+//! namespace. It runs the runtime as an engine would and judges what programs in the container print, or what the
+//! kernel says about them. What it leaves behind is a failure. [`rows`] names what must be covered.
 
 mod bundle;
 mod cases;

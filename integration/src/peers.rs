@@ -78,6 +78,15 @@ fn split(text: &str) -> Result<(&str, &str, &str), String> {
     Ok((head, old, tail))
 }
 
+/// Complaints about names in the page's own sections, such as `crash::kill` between backticks, that are no case.
+pub fn strangers_on_page(cases: &[Case]) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(page()).map_err(|e| format!("{}: {e}", page().display()))?;
+    let (head, _, _) = split(&text)?;
+    let named = head.split('`').skip(1).step_by(2).filter(|word| word.contains("::"));
+    let unknown = named.filter(|name| !cases.iter().any(|c| c.name == **name));
+    Ok(unknown.map(|name| format!("the page of differences names {name}, which is no case")).collect())
+}
+
 /// Fails unless the page shows exactly the table.
 pub fn compare_page() -> Result<(), String> {
     let text = fs::read_to_string(page()).map_err(|e| format!("{}: {e}", page().display()))?;

@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use crate::sys;
+use crate::{leftovers, sys};
 
 #[derive(Default)]
 struct Book {
@@ -35,11 +35,26 @@ fn reap_orphans() {
             continue;
         };
         let mut book = book();
-        if book.spawned.contains(&pid) {
-            drop(book);
-            thread::sleep(Duration::from_millis(2));
-        } else if let Ok(Some(status)) = sys::reap(pid) {
-            book.dead.insert(pid, status);
+        if !book.spawned.contains(&pid) {
+            book.reap(pid);
+            continue;
+        }
+        // A child of std's that nobody has waited for yet hides the dead behind it.
+        for pid in leftovers::children() {
+            book.reap(pid);
+        }
+        drop(book);
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+impl Book {
+    /// Reaps an orphan, if it is one and dead.
+    fn reap(&mut self, pid: i32) {
+        if !self.spawned.contains(&pid)
+            && let Ok(Some(status)) = sys::reap(pid)
+        {
+            self.dead.insert(pid, status);
         }
     }
 }

@@ -4,6 +4,33 @@ use std::collections::BTreeSet;
 
 use crate::cases::Case;
 
+/// Known attacks on runtimes; each keeps a test of its own.
+const ADVISORIES: &[(&str, &str)] = &[
+    ("advisory/1", "CVE-2016-9962: a process entering a container cannot be inspected from inside"),
+    ("advisory/2", "CVE-2019-5736: the runtime's binary cannot be overwritten"),
+    ("advisory/3", "CVE-2019-16884: nothing may stand in for /proc"),
+    ("advisory/4", "CVE-2019-18837: crafted links in a destination"),
+    ("advisory/5", "CVE-2019-19921: /proc is a link"),
+    ("advisory/6", "CVE-2021-30465: a destination is swapped for a link"),
+    ("advisory/7", "CVE-2021-43784: strings longer than 16 bits can count"),
+    ("advisory/8", "CVE-2022-29162: exec --cap and the inheritable set"),
+    ("advisory/9", "youki 3434: an absent bounding set"),
+    ("advisory/10", "CVE-2023-25809: the cgroup tree in a user namespace is read-only"),
+    ("advisory/11", "CVE-2023-27561: /proc or /sys is a link"),
+    ("advisory/12", "CVE-2025-52881: writes to /proc end where they should"),
+    ("advisory/13", "CVE-2024-21626: descriptors that lead to the host"),
+    ("advisory/14", "CVE-2024-45310: a mount point made through a swapped link"),
+    ("advisory/15", "CVE-2025-24965: files written in a rootfs that are links"),
+    ("advisory/16", "CVE-2025-31133: masked paths and the image's /dev/null"),
+    ("advisory/17", "CVE-2025-52565: /dev/console is a link"),
+    ("advisory/18", "CVE-2026-41579, CVE-2026-47766: /dev is a link"),
+    ("advisory/20", "CVE-2026-30892: exec --user"),
+    ("advisory/21", "ids and paths with .."),
+    ("advisory/22", "exec --cgroup"),
+    ("advisory/23", "the host's /dev/null keeps its owner"),
+    ("advisory/24", "--no-pivot: no unmasked proc can be mounted"),
+];
+
 /// The statuses of the lifecycle table.
 pub const STATUSES: [&str; 4] = ["stopped", "created", "running", "paused"];
 /// The operations of the lifecycle table.
@@ -13,9 +40,12 @@ pub const OPERATIONS: [&str; 10] =
 /// What callers of a runtime rely on.
 const CONTRACT: &[(&str, &str)] = &[
     ("cli/single-dash", "a long flag may have one dash"),
-    ("cli/no-subreaper", "`-no-subreaper` is accepted by restore"),
-    ("cli/lsm-mount-context", "`restore --lsm-mount-context` without a value names the missing argument"),
-    ("cli/checkpoint-help", "`checkpoint --help` exits 0"),
+    ("cli/no-subreaper", "`-no-subreaper` is accepted by restore, where there is one"),
+    (
+        "cli/lsm-mount-context",
+        "`restore --lsm-mount-context` without a value names the argument, where it is supported",
+    ),
+    ("cli/checkpoint-help", "`checkpoint --help` exits 0 just where checkpoints are supported"),
     ("cli/negative-values", "a flag's value may begin with a dash"),
     ("cli/repeated-log", "a repeated --log: the last one wins"),
     ("log/one-line", "a failure writes exactly one log line"),
@@ -139,6 +169,8 @@ const FEATURES: &[(&str, &str)] = &[
     ("bad/args", "args[0] not executable, a directory, of a wrong format"),
     ("bad/image", "/dev, /proc, /sys, /etc/passwd of an image being something else"),
     ("bad/root", "--root /"),
+    ("decisions/own", "what wherry decides otherwise than runc, and no other row shows"),
+    ("unsupported/refused", "what is not supported yet is refused by its place, before anything is done"),
     ("crash/kill", "SIGKILL of create, then delete --force"),
     ("crash/term", "SIGTERM half-way is undone"),
     ("crash/child", "a panic or failed allocation in the child"),
@@ -146,7 +178,8 @@ const FEATURES: &[(&str, &str)] = &[
 
 /// All rows: id and text.
 pub fn all() -> Vec<(String, String)> {
-    let table = CONTRACT.iter().chain(FEATURES).map(|(id, text)| ((*id).to_owned(), (*text).to_owned()));
+    let table =
+        CONTRACT.iter().chain(FEATURES).chain(ADVISORIES).map(|(id, text)| ((*id).to_owned(), (*text).to_owned()));
     let cells = OPERATIONS.iter().flat_map(|op| STATUSES.iter().map(move |status| (op, status)));
     let cells = cells.map(|(op, status)| (cell(op, status), format!("{op} of a {status} container")));
     let unknown = ("lifecycle/unknown".to_owned(), "any operation on an unknown id".to_owned());

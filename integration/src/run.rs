@@ -28,7 +28,8 @@ struct Tally {
 pub fn all(mut args: Arguments) -> Result<ExitCode, String> {
     args.test_threads = args.test_threads.or(Some(2));
     let cases = cases::all();
-    let complaints: Vec<String> = rows::uncovered(&cases).into_iter().chain(peers::strangers(&cases)).collect();
+    let strangers = peers::strangers(&cases).into_iter().chain(peers::strangers_on_page(&cases)?);
+    let complaints: Vec<String> = rows::uncovered(&cases).into_iter().chain(strangers).collect();
     if args.list {
         let names = cases.into_iter().map(|c| Trial::test(c.name, || Ok(()))).collect();
         return Ok(libtest_mimic::run(&args, names).exit_code());
@@ -162,12 +163,8 @@ fn report(conclusion: &Conclusion, tally: &Tally, complaints: &[String], took: D
         println!("FAILED {complaint}");
     }
     let known = tally.known.load(Ordering::Relaxed);
+    println!("{known} of the passed are known differences; {} rows; {:.1} s", rows::all().len(), took.as_secs_f64());
+    // Nothing may stand behind it: whoever counts tests of several programs looks for just this line.
     let failed = conclusion.num_failed + complaints.len() as u64;
-    println!(
-        "{} passed, {failed} failed, {} skipped; {known} of the passed are known differences; {} rows; {:.1} s",
-        conclusion.num_passed,
-        skipped.len(),
-        rows::all().len(),
-        took.as_secs_f64()
-    );
+    println!("{} passed, {failed} failed, {} skipped", conclusion.num_passed, skipped.len());
 }

@@ -90,6 +90,14 @@ pub fn mknod(path: &Path, mode: libc::mode_t, major: u32, minor: u32) -> io::Res
     check(unsafe { libc::mknod(path.as_ptr(), mode, libc::makedev(major, minor)) }).map(|_| ())
 }
 
+/// renameat2(2) with RENAME_EXCHANGE: the two names change places at once.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let (one, other) = (cstring(one)?, cstring(other)?);
+    let here = libc::AT_FDCWD;
+    // SAFETY: two NUL-terminated strings that live until the call returns.
+    check(unsafe { libc::renameat2(here, one.as_ptr(), here, other.as_ptr(), libc::RENAME_EXCHANGE) }).map(|_| ())
+}
+
 /// A pseudo-terminal: (master, slave), both close-on-exec, with a window size.
 pub fn open_pty(rows: u16, cols: u16) -> io::Result<(File, File)> {
     let (mut master, mut slave) = (-1, -1);

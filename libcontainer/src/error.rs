@@ -3,13 +3,19 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+/// A stable word for programs. (A name of its own, or serde would want to borrow it from the input.)
+pub type Code = &'static str;
+
 /// Something wrong with a configuration, found before any side effect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// JSON pointer (RFC 6901) into the document; empty for the whole document.
     pub pointer: String,
     /// Stable word for programs, e.g. `mount-option`.
-    pub code: &'static str,
+    #[serde(deserialize_with = "code_word")]
+    pub code: Code,
     /// What is wrong, for people, lower case, without full stop.
     pub message: String,
     /// What to do about it.
@@ -49,7 +55,7 @@ impl fmt::Display for Problem {
 }
 
 /// What kind of failure it was, for callers that act on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// The configuration is wrong or asks for what cannot be had; nothing was changed on the host.
     Config,
@@ -72,12 +78,13 @@ pub enum ErrorKind {
 }
 
 /// A failure: step, object, reason, errno, place in the configuration, hint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     /// For callers that act on it.
     pub kind: ErrorKind,
     /// Stable word for programs (`not-found`, `mount`, …).
-    pub code: &'static str,
+    #[serde(deserialize_with = "code_word")]
+    pub code: Code,
     /// What was tried, on which object, and why it failed, without errno.
     pub message: String,
     /// The kernel's answer, 0 when there was none.
@@ -111,6 +118,11 @@ impl Error {
     pub fn kernel(what: impl Into<String>, errno: nix::errno::Errno) -> Self {
         let mut e = Error::new(ErrorKind::Kernel, "kernel", what);
         e.errno = errno as i32;
+        if errno == nix::errno::Errno::ENOSYS {
+            e.hint = Some(
+                "wherry needs Linux 5.14 or later, and no seccomp filter around it that hides system calls".into(),
+            );
+        }
         e
     }
 
@@ -176,6 +188,25 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Codes come as text from another process of the same program, so there are few different ones: each is kept for good.
+fn code_word<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<&'static str, D::Error> {
+    use std::sync::{Mutex, PoisonError};
+    static KNOWN: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    const MOST: usize = 512;
+    let word = String::deserialize(from)?;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(same) = known.iter().find(|k| **k == word) {
+        return Ok(*same);
+    }
+    if known.len() == MOST {
+        // Somebody makes them up: memory is not given to that.
+        return Ok("unknown");
+    }
+    let word: &'static str = Box::leak(word.into_boxed_str());
+    known.push(word);
+    Ok(word)
+}
 
 /// The errno's text as Go words it: lower case. Engines match these texts case-sensitively.
 pub fn errno_text(errno: i32) -> String {
@@ -247,6 +278,17 @@ mod tests {
         ] {
             assert_eq!(errno_text(errno as i32), text);
         }
+    }
+
+    #[test]
+    fn an_error_survives_the_way_between_processes() {
+        let mut e = Error::config(vec![Problem::new("/a", "x", "one").hint("do two"), Problem::unsupported("/b")]);
+        (e.kind, e.errno, e.hint) = (ErrorKind::Interrupted(15), 13, Some("h".into()));
+        let text = serde_json::to_string(&e).unwrap();
+        let back: Error = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, e);
+        let again: Error = serde_json::from_str(&text).unwrap();
+        assert!(std::ptr::eq(back.code, again.code));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! - Others are joined by the child; but below a new user namespace by the parent, because the child has no
 //!   capabilities over namespaces of the user namespace above.
 //! - A new user namespace comes first: what is made after it belongs to it.
-//! - A joined one is entered by an intermediate process, which clones there: the parent could not leave it again.
+//! - A joined one is entered by the child, which then forks there: the parent could not leave it again.
 //!
 //! runtime-spec config-linux.md#namespaces; namespaces(7), user_namespaces(7), time_namespaces(7).
 
@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Problem, Result};
@@ -123,14 +123,25 @@ impl NamespacePlan {
         self.new & !self.clone_flags() & !TIME
     }
 
-    /// Whether this one is joined around the clone (else by the child).
-    pub fn parent_joins(&self, join: &Join) -> bool {
-        join.flag != USER && (join.flag == PID || self.new & USER != 0)
+    /// Whether a user namespace is joined.
+    pub fn joins_user(&self) -> bool {
+        self.join.iter().any(|j| j.flag == USER)
     }
 
-    /// Whether the child joins this one. The user namespace is joined before the child exists.
+    /// Whether this one is joined by the parent, around the clone.
+    pub fn parent_joins(&self, join: &Join) -> bool {
+        !self.joins_user() && (join.flag == PID || self.new & USER != 0)
+    }
+
+    /// Whether this one is joined by an intermediate process before it forks: what the fork makes then belongs to the
+    /// user namespace, and the PID namespace is the one that its child is born in.
+    pub fn intermediate_joins(&self, join: &Join) -> bool {
+        self.joins_user() && matches!(join.flag, USER | PID)
+    }
+
+    /// Whether the child itself joins this one.
     pub fn child_joins(&self, join: &Join) -> bool {
-        join.flag != USER && !self.parent_joins(join)
+        !self.parent_joins(join) && !self.intermediate_joins(join)
     }
 }
 
@@ -239,7 +250,7 @@ fn open_one(join: &Join) -> Result<OwnedFd> {
     let fail = |e| Error::kernel(format!("open {word} namespace {path}"), e).at(&*join.pointer);
     // O_NONBLOCK: a FIFO in place of a namespace file must not hold us up.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let fd = open(join.path.as_c_str(), flags, Mode::empty()).map_err(fail)?;
+    let fd = openat(AT_FDCWD, join.path.as_c_str(), flags, Mode::empty()).map_err(fail)?;
     match ns::namespace_type(fd.as_fd()) {
         Ok(flag) if flag == join.flag => Ok(fd),
         Ok(_) => Err(Error::kernel(

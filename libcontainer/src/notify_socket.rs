@@ -191,7 +191,7 @@ mod tests {
 
     fn child(script: &str) -> (std::process::Child, OwnedFd) {
         let child = std::process::Command::new("sh").arg("-c").arg(script).spawn().unwrap();
-        let fd = crate::sys::wait::pidfd_open(child.id().cast_signed()).unwrap();
+        let fd = crate::sys::pidfd::pidfd_open(child.id().cast_signed()).unwrap();
         (child, fd)
     }
 

@@ -51,7 +51,12 @@ pub fn cases() -> Vec<Case> {
     let images = ["dev", "proc", "sys", "etc/passwd"].iter().flat_map(|object| {
         ["symlink", "dangling", "fifo", "device", "huge"].iter().map(move |kind| {
             let name = format!("bad_input::image_{}_{kind}", object.replace("etc/", ""));
-            case(&name, &["bad/image"], move |lab| image(lab, object, kind))
+            let rows: &[&str] = match *object {
+                "proc" => &["bad/image", "advisory/5", "advisory/11"],
+                "sys" => &["bad/image", "advisory/11"],
+                _ => &["bad/image"],
+            };
+            case(&name, rows, move |lab| image(lab, object, kind))
         })
     });
     let more = [
@@ -67,9 +72,9 @@ pub fn cases() -> Vec<Case> {
         case("bad_input::args_not_executable", &["bad/args"], args_not_executable),
         case("bad_input::args_fifo", &["bad/args"], args_fifo),
         case("bad_input::args_missing_interpreter", &["bad/args"], args_missing_interpreter),
-        case("bad_input::dev_symlink_unmounted", &["bad/image"], dev_symlink_unmounted),
+        case("bad_input::dev_symlink_unmounted", &["advisory/18", "bad/image"], dev_symlink_unmounted),
         case("bad_input::root_slash", &["bad/root"], root_slash),
-        case("bad_input::id_with_slash", &["lifecycle/id"], id_with_slash),
+        case("bad_input::id_with_slash", &["advisory/21", "lifecycle/id"], id_with_slash),
         case("bad_input::env_odd", &["bad/config"], env_odd),
     ];
     configs.into_iter().chain(wrong).chain(images).chain(more).collect()

@@ -1,12 +1,13 @@
 //! The shapes of what commands print, and the pid file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
 use super::cli::is_rfc3339;
-use super::{Case, case};
+use super::{Case, case, mounts};
 use crate::bundle;
 use crate::container::Lab;
 use crate::runtime::Kind;
@@ -133,8 +134,20 @@ fn features(lab: &Lab) -> Check {
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
         expect(list("/hooks").contains(&kind), format!("no hook {kind}"))?;
     }
-    for option in ["bind", "rbind", "ro", "nosuid", "rro", "rnosuid", "rprivate", "tmpcopyup"] {
-        expect(list("/mountOptions").contains(&option), format!("no mount option {option}"))?;
+    if lab.is_wherry() {
+        let tested = mounts::tested_options();
+        same("mount options", list("/mountOptions").into_iter().collect::<BTreeSet<_>>(), tested)?;
+        for what in ["apparmor", "selinux", "intelRdt"] {
+            let enabled = &features["linux"][what]["enabled"];
+            expect(enabled == false, format!("{what} is not supported, but features says {enabled}"))?;
+        }
+        same("memory policies", &features["linux"]["memoryPolicy"]["modes"], &json!([]))?;
+        same("idmap", &features["linux"]["mountExtensions"]["idmap"]["enabled"], &json!(false))?;
+        expect(!list("/linux/seccomp/actions").contains(&"SCMP_ACT_NOTIFY"), "SCMP_ACT_NOTIFY is not supported")?;
+    } else {
+        for option in ["bind", "rbind", "ro", "nosuid", "rro", "rnosuid", "rprivate", "tmpcopyup"] {
+            expect(list("/mountOptions").contains(&option), format!("no mount option {option}"))?;
+        }
     }
     for kind in ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"] {
         expect(list("/linux/namespaces").contains(&kind), format!("no namespace {kind}"))?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::cli::no_command;
 use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab};
@@ -99,6 +100,11 @@ fn operate(lab: &Lab, op: &str, status: &str) -> Check {
     if op == "update" {
         lab.on_v2("pids")?;
     }
+    if op == "checkpoint" && lab.is_wherry() {
+        let container = in_status(lab, status)?;
+        no_command(&call_of(&container, op)?)?;
+        return same("status after a refused operation", container.status()?, status);
+    }
     let wanted = wanted(op, status);
     if op == "checkpoint" && matches!(wanted, Cell::Becomes(_)) && !has_criu(lab) {
         return skip("no criu of version 4 (older ones know no current kernel's vDSO)");
@@ -152,6 +158,10 @@ fn unknown_id(lab: &Lab) -> Check {
     for op in ["start", "kill", "pause", "resume", "delete", "update", "events", "ps", "state", "exec", "checkpoint"] {
         let words: &[&str] = if op == "exec" { &["true"] } else { &[] };
         let out = lab.call([op, "nobody"]).args(words.iter().copied()).run()?;
+        if op == "checkpoint" && lab.is_wherry() {
+            no_command(&out)?;
+            continue;
+        }
         let code = if op == "exec" && !lab.is(Kind::Crun) { 255 } else { 1 };
         out.fails(code, &["does not exist"])?;
     }

@@ -1,10 +1,12 @@
 //! The cases, a file for each concept.
 
+mod advisories;
 mod bad_input;
 mod cgroup;
 mod cli;
 mod crash;
 mod data;
+mod decisions;
 mod devices;
 mod exec;
 mod hooks;
@@ -16,6 +18,7 @@ mod process;
 mod rootfs;
 mod seccomp;
 mod stdio;
+mod unsupported;
 mod update;
 
 use crate::container::Lab;
@@ -36,11 +39,13 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 /// Every case.
 pub fn all() -> Vec<Case> {
     [
+        advisories::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cli::cases(),
         crash::cases(),
         data::cases(),
+        decisions::cases(),
         devices::cases(),
         exec::cases(),
         hooks::cases(),
@@ -52,6 +57,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         seccomp::cases(),
         stdio::cases(),
+        unsupported::cases(),
         update::cases(),
     ]
     .into_iter()

@@ -45,7 +45,7 @@ pub fn cases() -> Vec<Case> {
         case("rootfs::no_pivot", &["rootfs/no-pivot"], no_pivot),
         case("rootfs::absolute_path", &["rootfs/pivot"], absolute_path),
         case("paths::masked", &["paths/masked"], masked),
-        case("paths::masked_by_odd_null", &["paths/masked"], masked_by_odd_null),
+        case("paths::masked_by_odd_null", &["advisory/16", "paths/masked"], masked_by_odd_null),
         case("paths::read_only", &["paths/read-only"], read_only_paths),
         case("uts::hostname", &["uts/hostname"], hostname),
         case("uts::domainname", &["uts/hostname"], domainname),

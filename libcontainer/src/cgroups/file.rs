@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::plan::{Rule, Write};
@@ -18,7 +18,8 @@ pub(super) struct Directory<'a> {
 
 /// Opens the directory `path`, only to be named by (O_PATH); also good for CLONE_INTO_CGROUP and bpf(2).
 pub(super) fn open_directory(path: &str) -> std::result::Result<OwnedFd, Errno> {
-    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+    // By openat(2): musl's open(2) sets O_CLOEXEC a second time.
+    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Opens a file of a cgroup for writing.

@@ -4,9 +4,12 @@
 //! cgroups(7), proc_pid_mountinfo(5).
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::stat;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
+use super::file;
+use super::plan::{self, MountView, Place};
 use crate::error::{Error, Result};
 
 /// Where hierarchies are mounted on every usual host.
@@ -75,7 +78,7 @@ impl Layout {
     /// # Errors
     /// /proc/self/cgroup or mountinfo cannot be read.
     pub fn probe() -> Result<Layout> {
-        let text = read("/proc/self/cgroup")?;
+        let text = read_small("/proc/self/cgroup")?;
         let memberships = memberships(&text);
         let mut mounts = None;
         let mut layout = Layout::default();
@@ -150,6 +153,18 @@ impl Layout {
         !self.hierarchies.is_empty() && self.unified.is_some()
     }
 
+    /// What a `cgroup` mount shows of the runtime's own cgroup.
+    pub fn own_views(&self) -> Vec<MountView> {
+        let place = |controllers: &[String], mount: &str, own: &str| Place {
+            controllers: controllers.to_vec(),
+            mount: mount.to_owned(),
+            path: own.to_owned(),
+        };
+        let v1 = self.hierarchies.iter().map(|h| place(&h.controllers, &h.mount, &h.own));
+        let unified = self.unified.iter().map(|u| place(&[], &u.mount, &u.own));
+        plan::mount_views(&v1.chain(unified).collect::<Vec<_>>())
+    }
+
     /// The v1 hierarchy that has `controller`.
     pub fn v1(&self, controller: &str) -> Option<usize> {
         self.hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == controller))
@@ -159,6 +174,11 @@ impl Layout {
     pub fn v2(&self, controller: &str) -> bool {
         self.unified.as_ref().is_some_and(|u| u.controllers.iter().any(|c| c == controller))
     }
+}
+
+/// A file that one read(2) gives whole.
+fn read_small(path: &str) -> Result<String> {
+    file::read(AT_FDCWD, path).map_err(|e| Error::kernel(format!("read {path}"), e))
 }
 
 fn read(path: &str) -> Result<String> {
@@ -276,6 +296,14 @@ mod tests {
         assert_eq!(l.v1("cpuacct"), Some(2));
         assert_eq!(l.v1("hugetlb"), None);
         assert!(l.v2("hugetlb"));
+        let views: Vec<_> = l.own_views().into_iter().map(|v| (v.name, v.source, v.options)).collect();
+        let want = [
+            ("systemd", "/sys/fs/cgroup/systemd/u", "none,name=systemd"),
+            ("pids", "/sys/fs/cgroup/pids/", "pids"),
+            ("cpu,cpuacct", "/mnt/with blank/cpu,cpuacct/a", "cpu,cpuacct"),
+            ("unified", "/sys/fs/cgroup/unified/", ""),
+        ];
+        assert_eq!(views, want.map(|(name, source, options)| (name.into(), source.into(), options.into())));
     }
 
     #[test]

@@ -4,10 +4,15 @@
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::plan::CgroupPlan;
+use super::plan::{CgroupPlan, Phase};
 use super::stored::Stored;
 
 impl CgroupPlan {
+    /// Whether something is written or loaded in [`Phase::Limits`].
+    pub fn has_limits(&self) -> bool {
+        self.device_program.is_some() || self.writes.iter().any(|w| w.phase == Phase::Limits)
+    }
+
     /// The memory limit in bytes that the plan writes.
     pub fn memory_limit(&self) -> Option<u64> {
         let write = self.writes.iter().find(|w| w.file == "memory.limit_in_bytes" || w.file == "memory.max")?;

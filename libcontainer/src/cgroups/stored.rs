@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fstat, lstat};
 use serde_json::{Map, Value, json};
 
 use super::file;
@@ -32,6 +32,21 @@ pub struct StoredPlace {
 pub struct Stored {
     /// One per hierarchy.
     pub places: Vec<StoredPlace>,
+}
+
+/// How many directories of the path do not exist yet, counted from the leaf, which is not looked at: a create that is
+/// killed while it makes them leaves no more than these.
+fn missing(place: &Place) -> u32 {
+    let mut count = 1;
+    let mut path = place.path.as_str();
+    while let Some((parent, _)) = path.rsplit_once('/').filter(|(p, _)| !p.is_empty()) {
+        if lstat(format!("{}{parent}", place.mount).as_str()) != Err(Errno::ENOENT) {
+            break;
+        }
+        count += 1;
+        path = parent;
+    }
+    count
 }
 
 impl StoredPlace {
@@ -82,21 +97,6 @@ impl CgroupPlan {
     pub fn stored(&self) -> Stored {
         Stored { places: self.places.iter().map(|p| StoredPlace::new(p, 0, missing(p))).collect() }
     }
-}
-
-/// The leaf and the directories above it that are not there: one look where, as nearly always, the parent is.
-fn missing(place: &Place) -> u32 {
-    let mut path = place.path.as_str();
-    let mut count = 1;
-    while let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-        let found = nix::unistd::access(format!("{}{parent}", place.mount).as_str(), nix::unistd::AccessFlags::F_OK);
-        if found != Err(Errno::ENOENT) {
-            break;
-        }
-        count += 1;
-        path = parent;
-    }
-    count
 }
 
 impl Stored {

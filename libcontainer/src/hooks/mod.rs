@@ -1,5 +1,5 @@
 //! Commands that the configuration names for points of the container's life.
-//! In: `hooks` of config.json. Out: [`HookSet`], plan data; [`run`] starts one and waits for it, with the state on stdin.
+//! In: `hooks` of config.json. Out: [`HookSet`], plan data; `run` starts one and waits for it, with the state on stdin.
 //! prestart and createRuntime run in the runtime's namespaces, createContainer and startContainer in the container's,
 //! poststart and poststop in the runtime's again, from `start` and `delete`: the set is therefore stored.
 //! runtime-spec config.md#posix-platform-hooks, runtime.md#lifecycle; clone(2), execve(2).

@@ -78,7 +78,8 @@ fn plan_one(hook: &spec::Hook<'_>, pointer: &str, problems: &mut Vec<Problem>) -
             None
         }
         Some(path) if !path.starts_with('/') => {
-            problems.push(Problem::new(format!("{pointer}/path"), "hook-path", "hook path is not absolute"));
+            let message = format!("hook path {path:?} is not absolute");
+            problems.push(Problem::new(format!("{pointer}/path"), "hook-path", message));
             None
         }
         Some(path) => c_string(path, || format!("{pointer}/path"), problems),
@@ -179,6 +180,7 @@ mod tests {
                 "/hooks/poststop/0/env/0",
             ]
         );
+        assert_eq!(problems[0].message, "hook path \"bin/x\" is not absolute");
     }
 
     #[test]

@@ -13,8 +13,9 @@ use nix::unistd::{pipe2, read, write};
 use super::tail::Tail;
 use super::{Hook, HookKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::hook_child::{Program, StringArray, spawn};
-use crate::sys::signalfd::{SignalSet, pidfd_send_signal, set_mask, take_pending};
+use crate::sys::pidfd::pidfd_send_signal;
+use crate::sys::signalfd::{SignalSet, set_mask, take_pending};
+use crate::sys::spawn::{File, Program, StringArray, spawn};
 use crate::sys::wait::{Exit, wait_pidfd};
 
 /// The environment of a hook whose configuration has none.
@@ -155,7 +156,7 @@ fn pipe(ours: usize) -> Step<[OwnedFd; 2]> {
 
 /// A library's caller may have closed 0, 1 or 2; a pipe there would be overwritten when the hook's stdio is put in place.
 fn above_stdio(fd: OwnedFd) -> std::result::Result<OwnedFd, Errno> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { crate::sys::hook_child::duplicate_above_stdio(fd.as_fd()) }
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { crate::sys::spawn::duplicate_above_stdio(fd.as_fd()) }
 }
 
 impl Running {
@@ -171,10 +172,11 @@ impl Running {
         };
         let (argv, envp) = (StringArray::new(&hook.args), StringArray::new(env));
         let program = Program {
-            path: &hook.path,
+            file: File::Path(&hook.path),
             argv: &argv,
             envp: &envp,
-            stdio: [stdin_r.as_fd(), stdout_w.as_fd(), stderr_w.as_fd()],
+            descriptors: &[(stdin_r.as_fd(), 0), (stdout_w.as_fd(), 1), (stderr_w.as_fd(), 2)],
+            first_closed: 3,
             cwd,
             failure: failure_w.as_fd(),
         };

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use super::container::{GATE, INTENT, PRIVATE, STATE};
 use super::destroy::{caller_environment, destroy, run_poststop};
 use super::prepare::{Prepared, Start, prepare};
-use super::request::{Context, Create, RunOptions};
+use super::request::{Context, Create, RunOptions, Started};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet};
@@ -26,6 +26,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
@@ -52,6 +53,16 @@ pub fn create(ctx: &Context, request: &Create) -> Result<()> {
 /// # Errors
 /// Any before the program was started; nothing is left behind then.
 pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> {
+    run_telling(ctx, request, options, &mut |_| ())
+}
+
+/// [`run`], which tells `started` of init before it waits for its end.
+pub(crate) fn run_telling(
+    ctx: &Context,
+    request: &Create,
+    options: RunOptions,
+    started: &mut Started<'_>,
+) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
     let mut prepared = prepare(ctx, request, start)?;
     let foreground = start == Start::Foreground;
@@ -71,7 +82,9 @@ pub fn run(ctx: &Context, request: &Create, options: RunOptions) -> Result<i32> 
     if !foreground {
         return Ok(0);
     }
+    live_long();
     let spawned = creation.spawned()?;
+    started(spawned);
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host)?,
@@ -154,7 +167,8 @@ impl<'p> Creation<'p> {
         }
         self.spawn(request, gate)?;
         // From here to the child's first report both sides work at the same time.
-        let spawned = self.spawned.as_ref().ok_or_else(no_child)?;
+        let spawned = self.spawned.as_mut().ok_or_else(no_child)?;
+        spawned.await_fork(signals, &self.prepared.plan.steps)?;
         let pid = spawned.pid;
         if let Some(score) = self.prepared.plan.process.oom_score_adj {
             write_oom_score(pid, score)?;
@@ -341,7 +355,6 @@ impl<'p> Creation<'p> {
                 bundle: self.prepared.bundle.clone(),
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),
-                failure: String::new(),
             },
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)

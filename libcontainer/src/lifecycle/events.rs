@@ -11,6 +11,7 @@ use super::container::Container;
 use super::pause::cgroup;
 use super::request::{Context, Status};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::alloc::live_long;
 
 /// Statistics of a container that is not stopped: the `data` of a stats line.
 ///
@@ -39,6 +40,7 @@ pub fn events(
     emit: &mut dyn FnMut(&str) -> std::io::Result<()>,
 ) -> Result<()> {
     let container = running(ctx, id)?;
+    live_long();
     let cgroup = cgroup(&container)?;
     let Some(init) = container.pidfd()? else { return Ok(()) };
     // Without a memory controller there is nothing to watch.

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::container::Container;
 use super::create::{block_signals, write_oom_score};
 use super::prepare::{check_preserved, read_document};
-use super::request::{Context, Exec, Status};
+use super::request::{Context, Exec, Started, Status};
 use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
@@ -23,6 +23,7 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::Filter;
 use crate::spec::{self, Process, User};
 use crate::state::dir::write_pid_file;
+use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
 use crate::sys::pidfd::pidfd_send_signal;
@@ -38,6 +39,11 @@ const CREATING: &str = "cannot exec in a container that is still being created";
 /// # Errors
 /// The container has stopped or is paused; the process cannot be started. Nothing is left behind then.
 pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
+    exec_telling(ctx, request, &mut |_| ())
+}
+
+/// [`exec`], which tells `started` of the process before it waits for its end.
+pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<'_>) -> Result<i32> {
     let container = Container::open_locked(ctx, &request.id, false, CREATING)?;
     if check_status(&container, request)? == Status::Paused {
         // A child that enters a frozen cgroup waits there for `resume`, which needs the lock.
@@ -59,10 +65,9 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
-    let mut launch =
-        Launch { container: &container, plan, filter, init, pid_namespace: differing & namespaces::PID != 0, console };
-    let spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
-    let settled = launch.settle(request, &spawned, &signals, pidfd_socket);
+    let mut launch = Launch { container: &container, plan, filter, init, console };
+    let mut spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
+    let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
     let master = match settled {
         Ok(master) => master,
         Err(e) => {
@@ -74,8 +79,11 @@ pub fn exec(ctx: &Context, request: &Exec) -> Result<i32> {
     if request.detach {
         // End of file: the program runs, or said on its stderr why not.
         let _ = spawned.channel.receive();
+        started(&spawned);
         return Ok(0);
     }
+    started(&spawned);
+    live_long();
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
     let exit = match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host)?,
@@ -174,7 +182,7 @@ fn plan(request: &Exec, process: &Process<'_>, differing: u64, seccomp: bool) ->
     let available =
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
-    let inputs = Inputs { base, available, join: differing & !namespaces::PID, seccomp, id: &request.id };
+    let inputs = Inputs { base, available, join: differing, seccomp, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
             && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)
@@ -190,7 +198,6 @@ struct Launch<'c> {
     plan: ExecPlan,
     filter: Option<Filter>,
     init: OwnedFd,
-    pid_namespace: bool,
     console: Option<OwnedFd>,
 }
 
@@ -220,8 +227,7 @@ impl Launch<'_> {
 
     fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
-        let around = if self.pid_namespace { vec![(self.init.as_fd(), namespaces::PID)] } else { Vec::new() };
-        let clone = CloneRequest { flags: 0, around, time_offsets: None, into_cgroup, within: None };
+        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup, or_move: false };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
@@ -253,10 +259,11 @@ impl Launch<'_> {
     fn settle(
         &self,
         request: &Exec,
-        spawned: &Spawned,
+        spawned: &mut Spawned,
         signals: &Signals,
         pidfd_socket: Option<OwnedFd>,
     ) -> Result<Option<OwnedFd>> {
+        spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
         if let Some(score) = self.plan.process.oom_score_adj {
             write_oom_score(spawned.pid, score)?;
         }

@@ -14,13 +14,16 @@ mod start;
 mod update;
 mod view;
 
+pub(crate) use create::run_telling;
 pub use create::{create, run};
 pub use delete::delete;
+pub(crate) use destroy::caller_environment;
 pub use events::{events, stats};
 pub use exec::exec;
+pub(crate) use exec::exec_telling;
 pub use kill::kill;
 pub use pause::{pause, resume};
 pub use request::*;
 pub use start::start;
 pub use update::update;
-pub use view::{list, processes, state};
+pub use view::{list, pidfd, processes, state};

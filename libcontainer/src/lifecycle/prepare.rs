@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::request::{Context, Create};
@@ -77,6 +77,7 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         notify_dir: request.notify_socket.as_ref().map(notify),
     };
     let plan = Plan::build(&spec, &facts, &inputs)?;
+    report_ignored(&plan, request.strict)?;
     check_rootfs(&plan)?;
     Ok(Prepared {
         joined: namespaces::open_joined(&plan.namespaces)?,
@@ -94,11 +95,25 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
     })
 }
 
+/// Fields that have no effect here (deprecated, or without meaning beside another one): a warning each, in strict mode an
+/// error.
+fn report_ignored(plan: &Plan, strict: bool) -> Result<()> {
+    let ignored = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
+    if strict && !ignored.is_empty() {
+        return Err(Error::config(ignored.to_vec()));
+    }
+    for problem in ignored {
+        log::warn!("{problem}");
+    }
+    Ok(())
+}
+
 /// The bundle's path without symbolic links: what is below it is opened without following any.
 fn bundle_path(bundle: &Path) -> Result<String> {
     let path = if bundle.as_os_str().is_empty() { Path::new(".") } else { bundle };
     let fail = |e| Error::kernel(format!("open bundle {}", path.display()), e);
-    let fd = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
+    let fd =
+        openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
     host::descriptor_path(std::os::fd::AsRawFd::as_raw_fd(&fd)).map_err(fail)
 }
 
@@ -106,8 +121,9 @@ fn bundle_path(bundle: &Path) -> Result<String> {
 pub(crate) fn read_document(path: &Path, limit: usize) -> Result<Vec<u8>> {
     use std::io::Read;
     let fail = |e| Error::kernel(format!("open {}", path.display()), e);
-    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
-        .map_err(fail)?;
+    let fd =
+        openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
+            .map_err(fail)?;
     let stat = fstat(&fd).map_err(fail)?;
     match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
         SFlag::S_IFREG => {}

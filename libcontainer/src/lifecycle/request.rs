@@ -3,8 +3,12 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
+use crate::process::parent::Spawned;
+
 /// Where containers live and how cgroups are driven; the global part of every request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Context {
     /// State root, e.g. `/run/wherry`; one directory per container below it. Absolute, never `/`.
     pub root: PathBuf,
@@ -17,7 +21,7 @@ pub struct Context {
 }
 
 /// Who makes cgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CgroupDriver {
     /// Directories in the cgroup filesystem.
     Cgroupfs,
@@ -28,7 +32,7 @@ pub enum CgroupDriver {
 }
 
 /// `create` and `run`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Create {
     /// Container id.
     pub id: String,
@@ -68,7 +72,7 @@ pub struct RunOptions {
 }
 
 /// `exec`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Exec {
     /// Container id.
     pub id: String,
@@ -200,9 +204,16 @@ pub struct StateView {
     pub owner_uid: u32,
 }
 
-/// Descriptors that a caller hands over together with a request.
+/// Descriptors that a library's caller hands over together with a request; they are closed here once the request is on
+/// its way.
 #[derive(Debug, Default)]
 pub struct Stdio {
-    /// Replaces 0, 1, 2 of the container when given; otherwise the caller's own are used.
+    /// Become 0, 1, 2 of the container; otherwise the caller's own are used.
     pub fds: Option<[OwnedFd; 3]>,
+    /// Become 3, 4, … of the container, in this order. Of [`Create`] the first `listen_fds` are socket-activation sockets;
+    /// `preserve_fds` follows from the length and is ignored.
+    pub preserve: Vec<OwnedFd>,
 }
+
+/// Hears of a process that was started.
+pub(crate) type Started<'a> = dyn FnMut(&Spawned) + 'a;

@@ -17,6 +17,9 @@ use crate::sys::pidfd::pidfd_send_signal;
 
 const CREATING: &str = "cannot start a container that is still being created";
 
+/// What callers know from runc.
+const STOPPED: &str = "cannot start a container that has stopped";
+
 /// Starts the program of a created container. `notify_socket` is the caller's NOTIFY_SOCKET.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub fn start(ctx: &Context, id: &str, notify_socket: Option<&Path>) -> Result<()
         Status::Creating => return refuse(CREATING),
         Status::Running => return refuse("cannot start an already running container"),
         Status::Paused => return refuse("cannot start a container in the paused state"),
-        Status::Stopped => return refuse(&stopped_text(&container)),
+        Status::Stopped => return refuse(STOPPED),
     }
     let notify = match notify_socket {
         Some(host) if container.dir.has(crate::notify_socket::DIRECTORY) => {
@@ -37,7 +40,7 @@ pub fn start(ctx: &Context, id: &str, notify_socket: Option<&Path>) -> Result<()
         }
         _ => None,
     };
-    let Some(gate) = container.open_gate()? else { return refuse(&stopped_text(&container)) };
+    let Some(gate) = container.open_gate()? else { return refuse(STOPPED) };
     nix::unistd::write(&gate, b"s").map_err(|e| Error::kernel(format!("write {}/{GATE}", container.dir.path()), e))?;
     container.dir.unlink(GATE)?;
     // Not under the lock: hooks in the container may take their time, and `delete --force` must not wait for them.
@@ -47,14 +50,6 @@ pub fn start(ctx: &Context, id: &str, notify_socket: Option<&Path>) -> Result<()
     match (notify, container.pidfd()?) {
         (Some(notify), Some(pidfd)) => notify.wait(container.init().pid, pidfd.as_fd()).map(drop),
         _ => Ok(()),
-    }
-}
-
-fn stopped_text(container: &Container) -> String {
-    let text = "cannot start a container that has stopped";
-    match container.state.as_ref().map(|s| s.wherry.failure.as_str()).filter(|f| !f.is_empty()) {
-        Some(failure) => format!("{text}: {failure}"),
-        None => text.to_owned(),
     }
 }
 

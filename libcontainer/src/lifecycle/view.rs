@@ -1,5 +1,7 @@
 //! What `state`, `list` and `ps` show. No locks, no changes, few system calls.
 
+use std::os::fd::OwnedFd;
+
 use super::container::Container;
 use super::request::{Context, StateView, Status};
 use crate::error::{Error, Result};
@@ -77,4 +79,12 @@ pub fn processes(ctx: &Context, id: &str) -> Result<Vec<i32>> {
         None if container.status()? == Status::Stopped => Ok(Vec::new()),
         None => Err(Error::state("the container is not using cgroups")),
     }
+}
+
+/// Init's pidfd, proved to be the recorded process; `None` when it has ended.
+///
+/// # Errors
+/// `ErrorKind::NotFound`.
+pub fn pidfd(ctx: &Context, id: &str) -> Result<Option<OwnedFd>> {
+    Container::open(ctx, id)?.pidfd()
 }

@@ -8,6 +8,7 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
+use super::copy_up::copy_up;
 use super::step::{Bind, Fs, Keep, Param, Remount, Rule};
 use crate::rootfs::lookup::{self, Buffer, Place};
 use crate::rootfs::{At, Dev, Rootfs, StepError};
@@ -65,6 +66,10 @@ impl Fs {
             }
             (Err(e), _) => return Err(e),
         };
+        if let (Place::Existing(covered), true) = (&place, self.copy_up) {
+            // While nobody else can reach the tmpfs.
+            copy_up(covered.as_fd(), tree.as_fd())?;
+        }
         place.or_make(true)?.attach(tree.as_fd())?;
         if self.dest.as_bytes() == b"." {
             rootfs.set_root(tree);

@@ -105,6 +105,7 @@ pub(crate) fn plan(dest: CString, flags: &Flags, facts: &MountFacts<'_>) -> Opti
                 calls: flags.propagation_calls(),
                 rule: Rule::InRoot,
                 copy_mode: false,
+                copy_up: false,
                 instead: None,
                 keep: Keep::Nothing,
             };
@@ -161,6 +162,7 @@ fn v2(dest: CString, flags: &Flags, facts: &MountFacts<'_>, mountpoint: &CString
         calls: flags.propagation_calls(),
         rule: Rule::InRoot,
         copy_mode: false,
+        copy_up: false,
         keep: Keep::Nothing,
         dest,
     })

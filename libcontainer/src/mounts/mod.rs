@@ -5,6 +5,7 @@
 
 pub(crate) mod apply;
 pub mod cgroup;
+mod copy_up;
 pub mod options;
 pub(crate) mod plan;
 pub mod step;

@@ -26,11 +26,13 @@ pub enum Effect {
     Propagation(u64, bool),
     /// A flag of the superblock by its fsconfig(2) name; the second word undoes the first.
     Super(&'static str, &'static str),
+    /// A tmpfs begins with a copy of what it covers.
+    CopyUp,
     /// Known, and refused until it is done.
     Unsupported,
 }
 
-use Effect::{Attr, Bind, Propagation, RecAttr, Remount, Super, Unsupported};
+use Effect::{Attr, Bind, CopyUp, Propagation, RecAttr, Remount, Super, Unsupported};
 
 const ATIME: u64 = MOUNT_ATTR__ATIME;
 
@@ -102,7 +104,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("suid", Attr(MOUNT_ATTR_NOSUID, 0)),
     ("symfollow", Attr(MOUNT_ATTR_NOSYMFOLLOW, 0)),
     ("sync", Super("sync", "async")),
-    ("tmpcopyup", Unsupported),
+    ("tmpcopyup", CopyUp),
     ("unbindable", Propagation(MS_UNBINDABLE, false)),
 ];
 
@@ -163,6 +165,8 @@ pub struct Options<'a> {
     pub propagation: Vec<(u64, bool)>,
     /// Superblock flags by fsconfig(2) name.
     pub super_flags: Vec<&'static str>,
+    /// Place in the list of the word that asks for a copy of what is covered.
+    pub copy_up: Option<usize>,
     /// Data words for the filesystem, with their place in the list.
     pub data: Vec<(usize, &'a str)>,
 }
@@ -175,6 +179,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>, pointer: &str, problems: 
         match lookup(word).or_else(|| lookup(name).filter(|effect| *effect == Unsupported)) {
             Some(Effect::None) => {}
             Some(Bind(recursive)) => out.bind = Some(recursive),
+            Some(CopyUp) => out.copy_up = Some(i),
             Some(Remount) => out.remount = true,
             Some(Attr(clear, set)) => out.attr.fold(clear, set),
             Some(RecAttr(clear, set)) => out.rec_attr.fold(clear, set),
@@ -228,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_is_not_done_yet_is_refused_with_its_place() {
-        let (_, problems) = parsed(&["rbind", "idmap=uids=0-1-2", "tmpcopyup", "ridmap"]);
+        let (_, problems) = parsed(&["rbind", "idmap=uids=0-1-2", "src-nofollow", "ridmap"]);
         let at: Vec<_> = problems.iter().map(|p| p.pointer.as_str()).collect();
         assert_eq!(at, ["/mounts/0/options/1", "/mounts/0/options/2", "/mounts/0/options/3"]);
     }
@@ -252,6 +257,6 @@ mod tests {
         for word in ["rro", "rnosymfollow", "lazytime", "defaults", "runbindable", "norelatime"] {
             assert!(names.contains(&word), "{word}");
         }
-        assert!(!names.contains(&"tmpcopyup"));
+        assert!(!names.contains(&"src-nofollow"));
     }
 }

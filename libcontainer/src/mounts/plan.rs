@@ -139,6 +139,10 @@ fn one(
     let params = params(&options, pointer, problems);
     let flags =
         Flags { attr: options.attr, rec_attr: options.rec_attr, propagation: options.propagation.clone(), params };
+    if let Some(i) = options.copy_up.filter(|_| kind != "tmpfs" || bind.is_some() || options.remount) {
+        let message = "only a new tmpfs can begin with a copy of what it covers";
+        problems.push(Problem::new(format!("{pointer}/options/{i}"), "mount-option", message));
+    }
     let source = m.source.as_deref().unwrap_or("");
     if options.remount {
         return Some(remount(dest, &options, flags, bind.is_some()));
@@ -339,6 +343,7 @@ fn fs_mount(
         calls: flags.propagation_calls(),
         rule: if matches!(kind, "proc" | "sysfs") { Rule::Ordinary } else { Rule::InRoot },
         copy_mode: kind == "tmpfs" && !has_mode,
+        copy_up: options.copy_up.is_some(),
         dest,
         fstype,
         params,

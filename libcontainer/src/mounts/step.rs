@@ -67,6 +67,8 @@ pub struct Fs {
     pub rule: Rule,
     /// A tmpfs without `mode=` takes the mode of the directory that it covers.
     pub copy_mode: bool,
+    /// A tmpfs gets a copy of what it covers.
+    pub copy_up: bool,
     /// Tree to bind when the kernel refuses the mount in a user namespace.
     pub instead: Option<Bind>,
     /// What the child keeps of it.
@@ -193,7 +195,8 @@ impl fmt::Display for Fs {
         write!(f, "mount {} on {}", self.fstype.to_string_lossy(), Dest(&self.dest))?;
         params(&self.params, f)?;
         words(self.attr, "", f)?;
-        calls(&self.calls, f)
+        calls(&self.calls, f)?;
+        if self.copy_up { f.write_str(", copy up what it covers") } else { Ok(()) }
     }
 }
 

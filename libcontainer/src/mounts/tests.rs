@@ -261,3 +261,15 @@ fn a_configured_device_takes_the_place_of_a_default_one() {
     assert_eq!(nulls, ["mknod /dev/null c 1:3, mode 0600"]);
     assert!(!words(&plan).iter().any(|w| w.contains("mknod /dev/ptmx")));
 }
+
+#[test]
+fn only_a_new_tmpfs_is_filled_with_what_it_covers() {
+    let (plan, problems) = mounts(r#"{"destination": "/t", "type": "tmpfs", "options": ["tmpcopyup", "nodev"]}"#);
+    assert_eq!(problems, []);
+    assert_eq!(step_at(&plan, "/mounts/0").to_string(), "mount tmpfs on /t nodev, copy up what it covers");
+    for other in [r#""type": "ramfs""#, r#""type": "bind", "source": "/s""#] {
+        let (_, problems) = mounts(&format!(r#"{{"destination": "/t", {other}, "options": ["ro", "tmpcopyup"]}}"#));
+        assert_eq!(problems.len(), 1, "{other}");
+        assert_eq!(problems[0].pointer, "/mounts/0/options/1");
+    }
+}

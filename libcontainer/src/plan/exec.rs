@@ -24,7 +24,7 @@ pub struct Inputs<'a> {
     pub base: &'a str,
     /// Capabilities that can be granted.
     pub available: u64,
-    /// `CLONE_NEW…` of the namespaces that differ from ours, the PID namespace left out: the parent joins that.
+    /// `CLONE_NEW…` of the namespaces that differ from ours.
     pub join: u64,
     /// Whether create loaded a filter.
     pub seccomp: bool,
@@ -53,6 +53,12 @@ pub fn build(
         Stage::Join => {
             if inputs.join != 0 {
                 out.push(step(Act::JoinInit(inputs.join), ""));
+            }
+        }
+        Stage::Fork => {
+            if inputs.join & namespaces::PID != 0 {
+                out.push(step(Act::LeaveHost, ""));
+                out.push(step(Act::Fork(0), ""));
             }
             if inputs.join & namespaces::USER != 0 {
                 out.push(step(Act::BecomeRoot, ""));

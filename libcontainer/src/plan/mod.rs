@@ -3,26 +3,28 @@
 //! the configuration is reported at once, each with its JSON pointer.
 
 pub mod exec;
+mod init_steps;
 mod process_steps;
 
 use std::ffi::CString;
 
 use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result};
-use crate::hooks::{HookKind, HookSet};
+use crate::hooks::HookSet;
 use crate::host::HostFacts;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
 use crate::notify_socket;
 use crate::process::plan::{self as process_plan, ProcessPlan};
-use crate::process::steps::{Act, INIT_ORDER, Stage, Step, in_order};
+use crate::process::steps::Step;
 use crate::rootfs::{self, MountFacts, RootfsPlan};
 use crate::seccomp::{self, Filter};
 use crate::spec::write::ToJson;
 use crate::spec::{Linux, Mount, Process, Root, Spec};
 use crate::state::file::{Config, MountEntry, NamespaceEntry};
 
+use init_steps::{Names, Parts};
 pub(crate) use process_steps::{finish_stage, step};
 
 /// Everything about a container to be, as data.
@@ -101,14 +103,26 @@ impl Plan {
         let seccomp = linux.seccomp.as_ref().and_then(|s| seccomp::plan(s, process.no_new_privileges, &mut problems));
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         let hooks = plan_hooks(spec, &mut problems);
-        let views = cgroup.as_ref().map(CgroupPlan::mount_views).unwrap_or_default();
+        let views = match (&cgroup, inputs.cgroup_driver) {
+            (Some(cgroup), _) => cgroup.mount_views(),
+            (None, CgroupDriver::Disabled) => inherited_views(spec, facts, &mut problems)?,
+            (None, _) => Vec::new(),
+        };
         let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, &mut problems);
         if !problems.is_empty() {
             return Err(Error::config(problems));
         }
         let names = Names::new(spec, inputs, &namespaces)?;
-        let steps = init_steps(&namespaces, &process, &hooks, &mut rootfs, names, seccomp.is_some(), inputs);
+        let parts = Parts {
+            namespaces: &namespaces,
+            process: &process,
+            hooks: &hooks,
+            seccomp: seccomp.is_some(),
+            gate: inputs.gate,
+            limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
+        };
+        let steps = parts.steps(&mut rootfs, names);
         Ok(Plan {
             oci_version: spec.oci_version.as_deref().unwrap_or_default().to_owned(),
             annotations: spec
@@ -156,14 +170,12 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
     if spec.annotations.0.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
     }
-    let label = linux.mount_label.as_deref().is_some_and(|l| !l.is_empty());
     let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
     for (asked, field) in [
         (!linux.net_devices.0.is_empty(), "netDevices"),
         (linux.intel_rdt.is_some(), "intelRdt"),
         (linux.memory_policy.is_some(), "memoryPolicy"),
         (personality, "personality"),
-        (label, "mountLabel"),
     ] {
         if asked {
             problems.push(Problem::unsupported(format!("/linux/{field}")));
@@ -203,9 +215,8 @@ fn plan_cgroup(
         }
         CgroupDriver::Cgroupfs => {}
     }
-    let writable = spec.mounts.iter().any(|m| {
-        matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && !m.options.iter().any(|o| o == "ro" || o == "rro")
-    });
+    let writable =
+        spec.mounts.iter().any(|m| matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(m));
     let delegated = namespaces.new & namespaces::CGROUP != 0 && writable;
     let uid = spec.process.as_ref().and_then(|p| p.user.as_ref()).map_or(0, |u| u.uid);
     let owner = if namespaces.id_maps.is_some() { namespaces::host_id(&linux.uid_mappings, uid) } else { Some(uid) };
@@ -218,6 +229,24 @@ fn plan_cgroup(
         owner: owner.filter(|_| delegated),
     };
     Ok(Some(CgroupPlan::build(&request, problems)))
+}
+
+fn is_writable(mount: &Mount<'_>) -> bool {
+    !mount.options.iter().any(|o| o == "ro" || o == "rro")
+}
+
+/// A container without a cgroup of its own stays in the caller's, and that is what its cgroup mount shows. Read-only: in
+/// it are processes that are not the container's.
+fn inherited_views(spec: &Spec<'_>, facts: &HostFacts, problems: &mut Vec<Problem>) -> Result<Vec<MountView>> {
+    let mut views = Vec::new();
+    for (i, mount) in spec.mounts.iter().enumerate().filter(|(_, m)| m.kind.as_deref() == Some("cgroup")) {
+        if is_writable(mount) {
+            let message = "a writable cgroup mount, but the container has no cgroup of its own";
+            problems.push(Problem::new(format!("/mounts/{i}"), "mount-cgroup", message).hint("add the option ro"));
+        }
+        views = facts.layout()?.own_views();
+    }
+    Ok(views)
 }
 
 fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
@@ -273,102 +302,6 @@ fn cgroup_view(views: &[MountView], facts: &HostFacts) -> Result<CgroupView> {
             links: views.iter().flat_map(|v| v.links.iter().map(|l| (l.clone(), v.name.clone()))).collect(),
         }),
     }
-}
-
-/// Names that go into the child's steps.
-struct Names {
-    keyring: Option<CString>,
-    hostname: Option<CString>,
-    domainname: Option<CString>,
-}
-
-impl Names {
-    fn new(spec: &Spec<'_>, inputs: &Inputs<'_>, namespaces: &NamespacePlan) -> Result<Names> {
-        let mut problems = Vec::new();
-        let mut name = |value: Option<&str>, field: &str| -> Option<CString> {
-            let value = value.filter(|v| !v.is_empty())?;
-            let mut report = |text: String| problems.push(Problem::new(field, "uts", text));
-            if !namespaces.has(namespaces::UTS) {
-                report("needs a uts namespace in linux.namespaces".into());
-            } else if value.len() > 64 {
-                report(format!("{} bytes, the kernel takes at most 64", value.len()));
-            }
-            CString::new(value).map_err(|_| report("NUL byte in name".into())).ok()
-        };
-        let hostname = name(spec.hostname.as_deref(), "/hostname");
-        let domainname = name(spec.domainname.as_deref(), "/domainname");
-        if !problems.is_empty() {
-            return Err(Error::config(problems));
-        }
-        let keyring = if inputs.request.no_new_keyring { None } else { crate::keyring::name(&inputs.request.id) };
-        Ok(Names { keyring, hostname, domainname })
-    }
-}
-
-/// Fills the stages of [`INIT_ORDER`].
-fn init_steps(
-    namespaces: &NamespacePlan,
-    process: &ProcessPlan,
-    hooks: &HookSet,
-    rootfs: &mut RootfsPlan,
-    mut names: Names,
-    seccomp: bool,
-    inputs: &Inputs<'_>,
-) -> Vec<Step> {
-    in_order(INIT_ORDER, |stage, out| match stage {
-        Stage::Attach => out.push(step(Act::Attach, "/linux/cgroupsPath")),
-        Stage::UserNamespace if namespaces.id_maps.is_some() => {
-            out.push(step(Act::AwaitIdMaps, "/linux/uidMappings"));
-            out.push(step(Act::BecomeRoot, "/linux/uidMappings"));
-        }
-        Stage::UserNamespace if namespaces.has(namespaces::USER) => {
-            out.push(step(Act::BecomeRoot, "/linux/namespaces"));
-        }
-        Stage::Join => {
-            for (index, join) in namespaces.join.iter().enumerate().filter(|(_, j)| namespaces.child_joins(j)) {
-                out.push(step(Act::Join { index, flag: join.flag }, &join.pointer));
-            }
-        }
-        Stage::Unshare if namespaces.unshare_flags() != 0 => {
-            out.push(step(Act::Unshare(namespaces.unshare_flags()), "/linux/namespaces"));
-        }
-        Stage::Session => {
-            let keyring = names.keyring.take();
-            out.extend(keyring.map(|k| step(Act::Keyring(k, namespaces.has(namespaces::USER), false), "")));
-            out.push(step(Act::NewSession, ""));
-        }
-        Stage::Names => {
-            if namespaces.new & namespaces::NET != 0 {
-                out.push(step(Act::LoopbackUp, "/linux/namespaces"));
-            }
-            out.extend(names.hostname.take().map(|n| step(Act::Hostname(n), "/hostname")));
-            out.extend(names.domainname.take().map(|n| step(Act::Domainname(n), "/domainname")));
-        }
-        Stage::Mounts => out.extend(rootfs.prepare.drain(..).map(rootfs_step)),
-        Stage::MountsDone => {
-            let runtime = [HookKind::Prestart, HookKind::CreateRuntime].iter().any(|k| !hooks.of(*k).is_empty());
-            let wait = runtime || !hooks.of(HookKind::CreateContainer).is_empty();
-            out.push(step(Act::MountsDone { wait }, ""));
-        }
-        Stage::CreateContainerHooks => {
-            for n in 0..hooks.of(HookKind::CreateContainer).len() {
-                out.push(step(Act::CreateContainerHook(n), &format!("/hooks/createContainer/{n}")));
-            }
-        }
-        Stage::Pivot => out.extend(rootfs.enter.drain(..).map(rootfs_step)),
-        Stage::Protect => out.extend(rootfs.restrict.drain(..).map(rootfs_step)),
-        Stage::Gate if inputs.gate => out.push(step(Act::Gate, "")),
-        Stage::StartContainerHooks => {
-            for n in 0..hooks.of(HookKind::StartContainer).len() {
-                out.push(step(Act::StartContainerHook(n), &format!("/hooks/startContainer/{n}")));
-            }
-        }
-        other => finish_stage(other, process, seccomp, true, out),
-    })
-}
-
-fn rootfs_step(planned: rootfs::Planned) -> Step {
-    Step { act: Act::Rootfs(planned.step), pointer: planned.pointer }
 }
 
 /// The parts of the configuration that third parties look up in state.json.

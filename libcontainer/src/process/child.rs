@@ -12,7 +12,7 @@ use super::steps::{Act, Step};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet};
 use crate::rootfs::Rootfs;
 use crate::seccomp::Filter;
-use crate::sys::clone::exit_group;
+use crate::sys::clone::{Cloned, exit_group};
 use crate::sys::exec::{self, close_range, reset_signals, set_signal_mask};
 use crate::sys::{clone, ids, ns, prctl};
 use crate::terminal::pty::Pty;
@@ -129,6 +129,8 @@ impl Child<'_> {
             | Act::Join { .. }
             | Act::JoinInit(_)
             | Act::Unshare(_) => self.enter(act),
+            Act::LeaveHost => self.leave_host(),
+            Act::Fork(flags) => self.fork(*flags),
             Act::Keyring(..) | Act::NewSession | Act::LoopbackUp | Act::Hostname(_) | Act::Domainname(_) => name(act),
             Act::MountsDone { wait } => {
                 self.channel.mounts_done()?;
@@ -200,12 +202,39 @@ impl Child<'_> {
         }
     }
 
+    /// Closes every descriptor but stdio, the preserved ones, the channel and the console's socket.
+    fn leave_host(&mut self) -> Result<(), Failure> {
+        let channel = self.channel.as_fd().as_raw_fd();
+        let console = self.console_socket.as_ref().map_or(channel, AsRawFd::as_raw_fd);
+        let mut next = 3 + self.preserve;
+        for kept in [channel.min(console), channel.max(console)] {
+            if kept > next {
+                close_range(next, kept - 1)?;
+            }
+            next = next.max(kept + 1);
+        }
+        Ok(close_range(next, i32::MAX)?)
+    }
+
+    /// The process that goes on is a child of our parent and born in the namespaces that we joined or that `flags` make.
+    fn fork(&mut self, flags: u64) -> Result<(), Failure> {
+        match clone::clone3(flags | clone::CLONE_PARENT, None).map_err(|e| Failure::call("clone3", e))? {
+            Cloned::Child => Ok(prctl::set_pdeathsig(libc::SIGKILL)?),
+            Cloned::Parent(pid, pidfd) => {
+                // Without the parent nobody waits for the answer, and the new process sees the end of the channel too.
+                let _ = self.channel.forked(pid, pidfd.as_fd());
+                clone::exit_group(0)
+            }
+        }
+    }
+
     fn terminal(&mut self, console: bool) -> Result<(), Failure> {
         let fail = |e: crate::terminal::pty::PtyError| Failure::call(e.step, e.errno);
         let root = if console { self.rootfs.root().ok().map(|r| r.try_clone_to_owned()) } else { None };
         let root = match root {
             Some(Ok(fd)) => fd,
-            _ => nix::fcntl::open(
+            _ => nix::fcntl::openat(
+                nix::fcntl::AT_FDCWD,
                 c"/",
                 nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
                 nix::sys::stat::Mode::empty(),

@@ -103,7 +103,12 @@ fn become_user(process: &ProcessPlan) -> Result<(), Failure> {
 
 /// Adds HOME of the uid in the container's /etc/passwd, or "/".
 fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
-    let root = nix::fcntl::open(c"/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())?;
+    let root = nix::fcntl::openat(
+        nix::fcntl::AT_FDCWD,
+        c"/",
+        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
     let uid = process.uid;
     let variable = home::variable(|buffer| {
         let (mut line, mut found) = ([0_u8; 4096], None);
@@ -146,7 +151,8 @@ fn find_program(process: &mut ProcessPlan) -> Result<(), Failure> {
             }
             Err(_) if process.from_path => {}
             Err(Errno::EACCES) => return quoted(format_args!("permission denied"), 0),
-            Err(Errno::EISDIR) => return quoted(format_args!("is a directory"), 0),
+            // With execve(2)'s own answer to it: dockerd up to 20.10 makes 126 of these words only.
+            Err(Errno::EISDIR) => return quoted(format_args!("is a directory"), Errno::EACCES as i32),
             Err(e) => return quoted(format_args!("stat {}", candidate.to_bytes().escape_ascii()), e as i32),
         }
     }

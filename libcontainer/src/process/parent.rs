@@ -1,9 +1,12 @@
 //! The parent's side: one clone3 with what must surround it, id maps, and the conversation with the child.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 
 use super::message::{Channel, FromChild, pair};
 use super::steps::{Act, Step};
@@ -11,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces::{self, IdMaps, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
-use crate::sys::clone::{CLONE_PARENT, Cloned, clone3, exit_group, wait_pid};
+use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
 use crate::sys::pidfd::pidfd_send_signal;
@@ -26,6 +29,8 @@ pub struct Spawned {
     pub pidfd: OwnedFd,
     /// Our end of the channel.
     pub channel: Channel,
+    /// Messages that came before the one that was waited for.
+    early: RefCell<Vec<FromChild>>,
 }
 
 /// What surrounds the clone.
@@ -39,22 +44,22 @@ pub struct CloneRequest<'a> {
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
-    /// User namespace that must own what the child makes: an intermediate process joins it and clones there, since the
-    /// parent could not come back from it.
-    pub within: Option<BorrowedFd<'a>>,
+    /// When the kernel refuses that, the child moves itself by cgroup.procs (delegated trees, where the rules for the
+    /// two differ).
+    pub or_move: bool,
 }
 
 impl<'a> CloneRequest<'a> {
     /// The request that `plan` amounts to.
     pub fn for_init(plan: &'a NamespacePlan, joined: &'a [OwnedFd], into_cgroup: Option<BorrowedFd<'a>>) -> Self {
         let around = plan.join.iter().zip(joined).filter(|(j, _)| plan.parent_joins(j));
-        let user = plan.join.iter().zip(joined).find(|(j, _)| j.flag == namespaces::USER);
         CloneRequest {
-            within: user.map(|(_, fd)| fd.as_fd()),
-            flags: plan.clone_flags(),
+            // Below a joined user namespace the child forks once more, with these flags, when it is there.
+            flags: if plan.joins_user() { 0 } else { plan.clone_flags() },
             around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
             time_offsets: (plan.new & namespaces::TIME != 0).then_some(plan.time_offsets.as_str()),
             into_cgroup,
+            or_move: true,
         }
     }
 }
@@ -66,14 +71,22 @@ impl<'a> CloneRequest<'a> {
 /// clone3, setns or unshare failed; this process is back in its own namespaces.
 pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<Spawned> {
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
-    if let Some(user) = request.within {
-        return spawn_within(request, user, ours, theirs, child);
-    }
     let back = own_namespaces(request)?;
     let entered = enter(request);
-    let cloned = entered.and_then(|()| clone3(request.flags, request.into_cgroup).map_err(|e| clone_error(request, e)));
+    let mut moves = false;
+    let cloned = entered.and_then(|()| match clone3(request.flags, request.into_cgroup) {
+        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP) if request.or_move && request.into_cgroup.is_some() => {
+            moves = true;
+            clone3(request.flags, None).map_err(|e| clone_error(request, e))
+        }
+        other => other.map_err(|e| clone_error(request, e)),
+    });
     if let Ok(Cloned::Child) = cloned {
         drop(ours);
+        if moves && let Err(e) = request.into_cgroup.map_or(Ok(()), move_by_procs) {
+            theirs.failed(0, e as i32, b"write 0 to cgroup.procs");
+            exit_group(255);
+        }
         child(theirs);
         exit_group(255);
     }
@@ -82,63 +95,16 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
         setns(fd.as_fd(), *flag).map_err(|e| Error::kernel("return to the runtime's own namespace", e))?;
     }
     match cloned? {
-        Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
+        Cloned::Parent(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours, early: RefCell::default() }),
         Cloned::Child => Err(Error::new(ErrorKind::Internal, "internal", "the child returned")),
     }
 }
 
-/// As [`spawn`], by way of a process that joins the user namespace and makes the child our own (CLONE_PARENT).
-fn spawn_within(
-    request: &CloneRequest<'_>,
-    user: BorrowedFd<'_>,
-    ours: Channel,
-    theirs: Channel,
-    child: impl FnOnce(Channel),
-) -> Result<Spawned> {
-    // A pair of its own: on the child's, the child's first message can be there before this one.
-    let (answer, report) = pair().map_err(|e| Error::kernel("socketpair", e))?;
-    let first = clone3(0, None).map_err(|e| clone_error(request, e))?;
-    let Cloned::Parent(pid, _) = first else {
-        drop((ours, answer));
-        intermediate(request, user, report, theirs, child);
-    };
-    drop((theirs, report));
-    let message = answer.receive().map_err(|e| Error::kernel("receive from the intermediate process", e));
-    let _ = wait_pid(pid, false);
-    match message? {
-        FromChild::Forked(pid, pidfd) => Ok(Spawned { pid, pidfd, channel: ours }),
-        FromChild::Failed { errno, detail, .. } => Err(clone_error(request, Errno::from_raw(errno)))
-            .map_err(|e| Error { message: detail, ..e }.at("/linux/namespaces")),
-        other => Err(Error::new(ErrorKind::Internal, "protocol", format!("unexpected message {other:?}"))),
-    }
-}
-
-fn intermediate(
-    request: &CloneRequest<'_>,
-    user: BorrowedFd<'_>,
-    report: Channel,
-    theirs: Channel,
-    child: impl FnOnce(Channel),
-) -> ! {
-    let work = || {
-        // While the host's capabilities are there; it concerns only the child.
-        enter(request)?;
-        setns(user, namespaces::USER).map_err(|e| Error::kernel("join the user namespace", e))?;
-        let flags = request.flags | CLONE_PARENT;
-        clone3(flags, request.into_cgroup).map_err(|e| clone_error(request, e))
-    };
-    match work() {
-        Ok(Cloned::Child) => {
-            drop(report);
-            child(theirs);
-        }
-        Ok(Cloned::Parent(pid, pidfd)) => {
-            let _ = report.forked(pid, pidfd.as_fd());
-            exit_group(0)
-        }
-        Err(e) => report.failed(0, e.errno, e.message.as_bytes()),
-    }
-    exit_group(255)
+/// The child's way into a v2 cgroup that it could not be born in.
+fn move_by_procs(cgroup: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let procs = openat(cgroup, c"cgroup.procs", flags, Mode::empty())?;
+    nix::unistd::write(&procs, b"0").map(drop)
 }
 
 fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
@@ -215,11 +181,41 @@ pub fn write_id_maps(pid: i32, maps: &IdMaps, privileged: bool) -> Result<()> {
 }
 
 impl Spawned {
+    /// Where the list of steps has a fork: waits until the process that goes on is known, and reaps the one that made it.
+    ///
+    /// # Errors
+    /// As [`Spawned::next`]; or a step before the fork failed.
+    pub fn await_fork(&mut self, signals: &Signals, steps: &[Step]) -> Result<()> {
+        if !steps.iter().any(|s| matches!(s.act, Act::Fork(_))) {
+            return Ok(());
+        }
+        loop {
+            match self.wait(signals)? {
+                FromChild::Forked(pid, pidfd) => {
+                    let first = std::mem::replace(&mut self.pid, pid);
+                    self.pidfd = pidfd;
+                    let _ = wait_pid(first, false);
+                    return Ok(());
+                }
+                ending @ (FromChild::Failed { .. } | FromChild::Panicked(_) | FromChild::Closed) => {
+                    return Err(self.failure(ending, steps));
+                }
+                // The new process may be faster than the one that made it.
+                early => self.early.get_mut().push(early),
+            }
+        }
+    }
+
     /// The child's next message. A signal that asks us to stop ends the wait.
     ///
     /// # Errors
     /// `ErrorKind::Interrupted`; or the channel broke.
     pub fn next(&self, signals: &Signals) -> Result<FromChild> {
+        let mut early = self.early.borrow_mut();
+        if early.is_empty() { self.wait(signals) } else { Ok(early.remove(0)) }
+    }
+
+    fn wait(&self, signals: &Signals) -> Result<FromChild> {
         loop {
             let mut fds =
                 [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -251,7 +247,8 @@ impl Spawned {
         }
     }
 
-    /// SIGKILL, and the wait that reaps it. Both may come too late.
+    /// SIGKILL, and the wait that reaps it. Both may come too late. A process that a fork made without our knowing it yet
+    /// ends by itself, at the end of the channel.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = wait_pid(self.pid, false);

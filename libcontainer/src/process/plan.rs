@@ -22,7 +22,7 @@ pub struct ProcessPlan {
     pub envp: StringArray,
     /// Whether HOME comes from the container's /etc/passwd.
     pub needs_home: bool,
-    /// Paths to try in order: one when argv[0] has a slash, else one for each element of PATH.
+    /// Paths to try in order: one when `argv[0]` has a slash, else one for each element of PATH.
     pub candidates: Vec<CString>,
     /// Whether `candidates` come from PATH.
     pub from_path: bool,

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
@@ -34,20 +34,28 @@ pub fn ensure() -> Result<()> {
         return Ok(());
     }
     let argv = StringArray::new(std::env::args_os().filter_map(|a| CString::new(a.as_bytes()).ok()).collect());
-    let environment = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
-    let envp = StringArray::new(environment.filter_map(|e| CString::new(e).ok()).collect());
-    // A foreign mount namespace, a seccomp filter around us or no CAP_SYS_ADMIN refuse the first way.
-    let view = read_only_view().or_else(|_| copy()).map_err(fail)?;
-    Err(fail(exec_fd(view.as_fd(), &argv, &envp)))
+    let view = sealed()?;
+    Err(fail(exec_fd(view.as_fd(), &argv)))
 }
 
-/// The path of /proc/self/exe means nothing for a detached mount; the mount's flag or the memfd's seals tell.
-fn is_sealed() -> std::result::Result<bool, Errno> {
-    let exe = open(SELF, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+/// This program's file, close-on-exec, in a form that cannot be written through any descriptor of a process that was
+/// executed from it.
+///
+/// # Errors
+/// Neither way works.
+pub fn sealed() -> Result<OwnedFd> {
+    // A foreign mount namespace, a seccomp filter around us or no CAP_SYS_ADMIN refuse the first way.
+    read_only_view().or_else(|_| copy()).map_err(|e| Error::kernel("seal /proc/self/exe", e))
+}
+
+/// Whether this process runs from such a form. The path of /proc/self/exe means nothing for a detached mount; the mount's
+/// flag or the memfd's seals tell.
+pub(crate) fn is_sealed() -> std::result::Result<bool, Errno> {
+    let exe = openat(AT_FDCWD, SELF, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     if fstatvfs(&exe)?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(true);
     }
-    let readable = open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let readable = openat(AT_FDCWD, SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     // EINVAL: an ordinary file, which has no seals.
     let seals = fcntl(&readable, FcntlArg::F_GET_SEALS).unwrap_or(0);
     Ok(SealFlag::from_bits_truncate(seals).contains(SEALS))
@@ -67,7 +75,7 @@ fn copy() -> std::result::Result<OwnedFd, Errno> {
     let errno = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
     let memfd = memfd_create(c"wherry", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut to = std::fs::File::from(memfd);
-    let mut from = std::fs::File::from(open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
+    let mut from = std::fs::File::from(openat(AT_FDCWD, SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
     std::io::copy(&mut from.by_ref(), &mut to).map_err(errno)?;
     to.rewind().map_err(errno)?;
     fcntl(&to, FcntlArg::F_ADD_SEALS(SEALS))?;

@@ -27,6 +27,10 @@ pub enum Act {
     },
     /// setns(2) to several namespaces of init by its pidfd.
     JoinInit(u64),
+    /// Close every descriptor of the host, before the fork that makes us visible in the container's PID namespace.
+    LeaveHost,
+    /// clone3(2) with CLONE_PARENT and these flags: the new process goes on with the list, this one ends.
+    Fork(u64),
     /// unshare(2).
     Unshare(u64),
     /// A session keyring of this name; the flag says whether a user namespace is in play, `true` second for exec.
@@ -108,6 +112,8 @@ pub struct Step {
 pub enum Stage {
     /// [`Act::Attach`].
     Attach,
+    /// A joined user namespace, and the fork inside it.
+    Fork,
     /// Id maps and root in a new user namespace.
     UserNamespace,
     /// Joined namespaces.
@@ -158,8 +164,12 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
         Stage::Attach,
         "first of all: what is done before counts against the runtime's cgroup, and the host's ids still open `tasks`",
     ),
+    (
+        Stage::Fork,
+        "a joined user namespace must own what is made: clone3 there; its capabilities over the host end here",
+    ),
     (Stage::UserNamespace, "before every other namespace: those made after it belong to it (user_namespaces(7))"),
-    (Stage::Join, "before the rest is unshared: a joined user namespace must own what is made below it"),
+    (Stage::Join, "before the mounts, which show the joined namespaces; user and PID came with the fork"),
     (Stage::Unshare, "after the attach: a cgroup namespace takes the cgroup that its maker is in as root"),
     (Stage::Session, "before the uid changes: a keyring belongs to the uid that makes it"),
     (Stage::Names, "in the new UTS and network namespaces, while CAP_SYS_ADMIN and CAP_NET_ADMIN are there"),
@@ -194,6 +204,10 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
 pub const EXEC_ORDER: &[(Stage, &str)] = &[
     (Stage::Attach, "before setns: the host's ids open `tasks`, and the set-up is charged to the container"),
     (Stage::Join, "one setns(2) with init's pidfd: user namespace first and mount namespace last, inside the kernel"),
+    (
+        Stage::Fork,
+        "only now, without descriptors of the host: in the container's PID namespace CAP_SYS_PTRACE reads /proc/PID/fd and root (CVE-2016-9962)",
+    ),
     (Stage::Session, "before the uid changes: the keyring is found by its name under the same uid"),
     (Stage::Terminal, "needs the container's devpts"),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE"),
@@ -215,6 +229,8 @@ impl fmt::Display for Act {
             Act::BecomeRoot => f.write_str("become root of the user namespace"),
             Act::Join { flag, .. } => write!(f, "join the {} namespace", word(*flag)),
             Act::JoinInit(_) => f.write_str("join the container's namespaces"),
+            Act::LeaveHost => f.write_str("close the host's descriptors"),
+            Act::Fork(_) => f.write_str("fork inside the namespaces"),
             Act::Unshare(flags) => {
                 f.write_str("unshare")?;
                 for kind in KINDS.iter().filter(|k| k.flag & flags != 0) {
@@ -284,6 +300,8 @@ mod tests {
     #[test]
     fn what_security_depends_on_is_in_order() {
         for (earlier, later) in [
+            (Stage::Attach, Stage::Fork),
+            (Stage::Fork, Stage::UserNamespace),
             (Stage::Attach, Stage::Unshare),
             (Stage::Pivot, Stage::Protect),
             (Stage::Identity, Stage::Program),
@@ -294,5 +312,6 @@ mod tests {
         ] {
             assert!(position(INIT_ORDER, earlier) < position(INIT_ORDER, later), "{earlier:?} {later:?}");
         }
+        assert!(position(EXEC_ORDER, Stage::Join) < position(EXEC_ORDER, Stage::Fork));
     }
 }

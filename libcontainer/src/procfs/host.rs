@@ -5,6 +5,7 @@
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -13,8 +14,17 @@ use nix::sys::stat::{Mode, fstatat};
 use super::Procfs;
 use crate::state::Identity;
 
-fn host() -> Result<Procfs, Errno> {
-    Procfs::host().map_err(|e| e.errno)
+/// Opened once; a child closes its copy with everything else.
+static HOST: OnceLock<Procfs> = OnceLock::new();
+
+fn host() -> Result<&'static Procfs, Errno> {
+    match HOST.get() {
+        Some(host) => Ok(host),
+        None => {
+            let opened = Procfs::host().map_err(|e| e.errno)?;
+            Ok(HOST.get_or_init(|| opened))
+        }
+    }
 }
 
 /// A file of this process's own namespaces, e.g. `net`; it can be given to setns(2).

@@ -1,6 +1,6 @@
 //! The container's root filesystem: mounts, devices, pivot_root(2), masked and read-only paths, all by descriptor.
 //! In: the spec and [`MountFacts`]. Out: [`RootfsPlan`], lists of [`Step`] that the cloned child walks in its new mount
-//! namespace with [`Rootfs::apply`], one thread, no allocation. Umask must be 0 while it does.
+//! namespace with [`Step::apply`], one thread, no allocation. Umask must be 0 while it does.
 //! runtime-spec config.md "Mounts", config-linux.md; mount_namespaces(7), pivot_root(2), openat2(2).
 
 pub mod enter;

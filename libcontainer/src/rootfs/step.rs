@@ -26,7 +26,7 @@ pub struct ReadonlyMount {
     pub slot: usize,
 }
 
-/// One act. The order is made in [`super::plan`] and by its caller.
+/// One act. The order is made in [`mod@super::plan`] and by its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Propagation of "/" in the new mount namespace.

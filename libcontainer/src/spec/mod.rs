@@ -2,6 +2,10 @@
 //! In: bytes (≤ 4 MiB). Out: [`Document`]. Nothing is decided and no kernel is asked here.
 //! runtime-spec config.md.
 
+#[cfg(any(feature = "oci-spec", test))]
+pub mod exchange;
+#[cfg(test)]
+mod exchange_tests;
 pub mod features;
 pub mod json;
 pub mod model;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
@@ -51,10 +51,10 @@ pub fn check_id(id: &str) -> Result<()> {
 pub fn open_root(root: &Path, make: bool) -> Result<OwnedFd> {
     let what = |e| Error::kernel(format!("open state root {}", root.display()), e);
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let fd = match open(root, flags, Mode::empty()) {
+    let fd = match openat(AT_FDCWD, root, flags, Mode::empty()) {
         Err(Errno::ENOENT) if make => {
             make_root(root)?;
-            open(root, flags, Mode::empty())
+            openat(AT_FDCWD, root, flags, Mode::empty())
         }
         other => other,
     }

@@ -128,9 +128,6 @@ pub struct Own {
     /// Uid that made the container.
     #[serde(default)]
     pub owner: u32,
-    /// Why init ended before the program started, when that is known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub failure: String,
 }
 
 /// The JSON part of `private.json`; the seccomp program follows as raw instructions.

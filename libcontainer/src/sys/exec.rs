@@ -42,16 +42,22 @@ pub fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
     Errno::last()
 }
 
-/// execveat(2) of an open file with AT_EMPTY_PATH, with the caller's own environment. Returns only on failure.
-pub fn exec_fd(fd: BorrowedFd<'_>, argv: &StringArray, envp: &StringArray) -> Errno {
-    // SAFETY: the path is a static empty string; the arrays as in `execve`.
+unsafe extern "C" {
+    /// The process's own environment, as libc keeps it.
+    static environ: *const *const libc::c_char;
+}
+
+/// execveat(2) of an open file with AT_EMPTY_PATH and the caller's own environment. Returns only on failure.
+pub fn exec_fd(fd: BorrowedFd<'_>, argv: &StringArray) -> Errno {
+    // SAFETY: the path is a static empty string; argv as in `execve`; `environ` is NULL-terminated, and the process has
+    // one thread, so nobody changes it during the call.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
             fd.as_raw_fd(),
             c"".as_ptr(),
             argv.pointers.as_ptr(),
-            envp.pointers.as_ptr(),
+            environ,
             libc::AT_EMPTY_PATH,
         )
     };

@@ -1,6 +1,6 @@
 //! Descriptors by number: 0, 1 and 2, which every process has by convention.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -15,6 +15,23 @@ pub fn stdio() -> [BorrowedFd<'static>; 3] {
 pub fn is_inheritable(fd: RawFd) -> bool {
     // SAFETY: integers only.
     Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
+/// A descriptor that this process was started with and that nobody owns yet; it becomes close-on-exec.
+///
+/// # Errors
+/// EBADF.
+pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: integers only.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and the caller took its number from the arguments of a process that has opened nothing so far.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// AT_SECURE (getauxval(3)): execve gave the process more rights than its caller had.
+pub fn runs_with_raised_privileges() -> bool {
+    // SAFETY: takes an integer and reads the auxiliary vector, which lives as long as the process.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
 #[cfg(test)]

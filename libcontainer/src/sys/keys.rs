@@ -29,7 +29,7 @@ pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
 pub fn describe(key: Serial, buf: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: `buf` is a live buffer of exactly the length that is passed; the kernel writes no more than that.
     let n = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, key.0, buf.as_mut_ptr(), buf.len()) };
-    let n = Errno::result(n)?.cast_unsigned() as usize;
+    let n = usize::try_from(Errno::result(n)?).map_err(|_| Errno::EOVERFLOW)?;
     if n > buf.len() { Err(Errno::EMSGSIZE) } else { Ok(n.saturating_sub(1)) }
 }
 

@@ -9,13 +9,15 @@
 
 #[cfg(feature = "abort")]
 pub mod abort;
+pub mod alloc;
 pub mod bpf;
 pub mod clone;
+pub mod dirent;
 pub mod eventfd;
 pub mod exec;
 pub mod fd;
+pub mod features;
 pub mod home;
-pub mod hook_child;
 pub mod ids;
 pub mod keys;
 pub mod lock;
@@ -27,6 +29,7 @@ pub mod prctl;
 pub mod seccomp;
 pub mod signalfd;
 pub mod socket;
+pub mod spawn;
 pub mod tty;
 pub mod uts;
 pub mod wait;

@@ -18,6 +18,8 @@ pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, data: &[u8]) -> Resul
     if data.is_empty() {
         return Err(Errno::EINVAL);
     }
+    /// Bytes of one descriptor.
+    const INT: libc::c_uint = 4;
     // Aligned for cmsghdr; CMSG_SPACE(4) is 24 bytes on 64-bit Linux.
     let mut control = [0u64; 4];
     let mut iov = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
@@ -29,18 +31,18 @@ pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, data: &[u8]) -> Resul
     // SAFETY: CMSG_SPACE and CMSG_LEN only compute; CMSG_FIRSTHDR gives a pointer into `control`, which is 32 bytes long
     // and aligned to 8, so header and one int fit; `control`, `iov` and `data` outlive the function.
     unsafe {
-        msg.msg_controllen = libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) as _;
+        msg.msg_controllen = libc::CMSG_SPACE(INT) as _;
         let header = libc::CMSG_FIRSTHDR(&raw const msg);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<libc::c_int>() as u32) as _;
+        (*header).cmsg_len = libc::CMSG_LEN(INT) as _;
         libc::CMSG_DATA(header).cast::<libc::c_int>().write_unaligned(fd.as_raw_fd());
     }
     loop {
         // SAFETY: `msg` points to `iov`, `data` and `control`, all alive here; sendmsg only reads them.
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const msg, libc::MSG_NOSIGNAL) };
         match Errno::result(sent) {
-            Ok(n) if n.cast_unsigned() == data.len() => return Ok(()),
+            Ok(n) if usize::try_from(n) == Ok(data.len()) => return Ok(()),
             Ok(_) => return Err(Errno::EMSGSIZE),
             Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
@@ -74,6 +76,8 @@ pub fn unix_address(path: &Path, abstract_allowed: bool) -> Result<(UnixAddr, Op
 /// The flags word replaces the old one, so this is for a fresh interface, whose settable flags are all clear.
 /// Errors: ENODEV, EPERM without CAP_NET_ADMIN over the namespace.
 pub fn set_interface_up(name: &[u8]) -> Result<(), Errno> {
+    // linux v6.18 include/uapi/linux/if.h
+    const IFF_UP: libc::c_short = 1;
     // SAFETY: socket takes no pointer.
     let fd = Errno::result(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: the kernel has just made `fd` and nobody else knows it.
@@ -84,9 +88,9 @@ pub fn set_interface_up(name: &[u8]) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     for (to, from) in request.ifr_name.iter_mut().zip(name) {
-        *to = from.cast_signed() as libc::c_char;
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    request.ifr_ifru.ifru_flags = IFF_UP;
     // SAFETY: `request` is a live ifreq whose name is NUL-terminated; the kernel reads it during the call only.
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }).map(drop)
 }

@@ -1,4 +1,4 @@
-//! pidfd calls that nix lacks (pidfd_open 5.3, pidfd_send_signal 5.1, pidfd_getfd 5.6).
+//! pidfd calls that nix lacks (pidfd_open 5.3, pidfd_send_signal 5.1).
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 

@@ -1,4 +1,4 @@
-//! Signals as data: signalfd(2), masks with real-time signals, pidfd_send_signal(2). nix's `Signal` has no real-time ones.
+//! Signals as data: signalfd(2), masks with real-time signals. nix's `Signal` has no real-time ones.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -47,7 +47,7 @@ pub fn signalfd(set: SignalSet) -> Result<OwnedFd, Errno> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: `set` is a live u64 of SIGSET_BYTES bytes, only read.
     let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set.0, SIGSET_BYTES, flags) };
-    let fd = Errno::result(fd)? as i32;
+    let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EOVERFLOW)?;
     // SAFETY: the kernel has just made `fd` and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -59,10 +59,10 @@ pub fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     // SAFETY: `info` is a live buffer of `size` bytes; the kernel writes at most these.
     let n = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size) };
     match Errno::result(n) {
-        Ok(n) if n.cast_unsigned() == size => {
+        Ok(n) if usize::try_from(n) == Ok(size) => {
             // SAFETY: the kernel has filled all of it, and every bit pattern is valid.
             let info = unsafe { info.assume_init() };
-            Ok(Some(info.ssi_signo.cast_signed()))
+            Ok(i32::try_from(info.ssi_signo).ok())
         }
         Ok(_) => Err(Errno::EIO),
         Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
@@ -85,14 +85,6 @@ pub fn take_pending(set: SignalSet) -> Option<i32> {
         )
     };
     if r > 0 { i32::try_from(r).ok() } else { None }
-}
-
-/// pidfd_send_signal(2), Linux 5.1. Errors: ESRCH when the process has been reaped.
-pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
-    let info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null siginfo is allowed; no other pointer is passed.
-    let r = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
-    Errno::result(r).map(drop)
 }
 
 /// Sends a signal to the calling thread alone, so that a test does not touch its process.

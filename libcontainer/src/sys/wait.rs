@@ -1,6 +1,6 @@
 //! waitid(2) and wait4(2) for statuses that nix cannot name (it refuses real-time signals).
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
@@ -61,12 +61,4 @@ pub fn reap_any() -> Option<(i32, Exit)> {
         Exit::Signal(libc::WTERMSIG(status))
     };
     Some((pid, exit))
-}
-
-/// pidfd_open(2), Linux 5.3; the descriptor has CLOEXEC. Errors: ESRCH.
-pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: no pointer is passed.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })? as i32;
-    // SAFETY: the kernel has just made `fd` and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -12,7 +12,7 @@ pub use super::host::Host;
 use super::relay::Relay;
 use super::signals::{Signals, is_forwarded};
 use crate::error::{Error, Result};
-use crate::sys::signalfd::pidfd_send_signal;
+use crate::sys::pidfd::pidfd_send_signal;
 pub use crate::sys::wait::Exit;
 use crate::sys::wait::{reap_any, wait_pidfd};
 

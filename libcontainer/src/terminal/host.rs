@@ -120,7 +120,7 @@ impl Stream {
 }
 
 fn duplicate(fd: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Errno> {
-    crate::sys::hook_child::duplicate_above_stdio(fd)
+    crate::sys::spawn::duplicate_above_stdio(fd)
 }
 
 /// Makes an open file that nobody shares non-blocking.

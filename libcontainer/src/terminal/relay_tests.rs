@@ -13,7 +13,7 @@ use super::super::WindowSize;
 use super::super::foreground::relay;
 use super::super::pty::Pty;
 use super::*;
-use crate::sys::hook_child::{Program, StringArray, spawn};
+use crate::sys::spawn::{File, Program, StringArray, spawn};
 use crate::sys::tty;
 
 /// A shell on the slave of a new pty, started as a hook is: in a clone, with setsid(1) for the controlling terminal.
@@ -29,12 +29,13 @@ fn shell(script: &str) -> Shell {
     let args: Vec<CString> = ["setsid", "-c", "sh", "-c", script].map(|s| CString::new(s).unwrap()).into();
     let (argv, envp) = (StringArray::new(&args), StringArray::new(&[c"PATH=/usr/bin:/bin"]));
     let (_r, failure) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    let slave = crate::sys::hook_child::duplicate_above_stdio(pty.slave.as_fd()).unwrap();
+    let slave = crate::sys::spawn::duplicate_above_stdio(pty.slave.as_fd()).unwrap();
     let program = Program {
-        path: c"/usr/bin/setsid",
+        file: File::Path(c"/usr/bin/setsid"),
         argv: &argv,
         envp: &envp,
-        stdio: [slave.as_fd(); 3],
+        descriptors: &[0, 1, 2].map(|to| (slave.as_fd(), to)),
+        first_closed: 3,
         cwd: None,
         failure: failure.as_fd(),
     };

@@ -1,5 +1,6 @@
-//! Starting a program from a process that may be init's clone: clone(2) and execve(2) without libc's fork, because
-//! fork's handlers and its cached thread id are wrong in a cloned child. The new process makes system calls only.
+//! Starting a program from a process that may be init's clone, or that may have threads: clone(2) and execve(2) without
+//! libc's fork, because fork's handlers and its cached thread id are wrong in a cloned child, and because locks that
+//! another thread held stay locked in the copy. The new process makes system calls only.
 
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -22,16 +23,28 @@ impl<'a> StringArray<'a> {
     }
 }
 
+/// The file to execute.
+#[derive(Clone, Copy)]
+pub enum File<'a> {
+    /// By path; no search.
+    Path(&'a CStr),
+    /// By descriptor (execveat(2), AT_EMPTY_PATH). It may be CLOEXEC unless the file is a script.
+    Open(BorrowedFd<'a>),
+}
+
 /// What the new process becomes.
 pub struct Program<'a> {
-    /// File to execute; no search.
-    pub path: &'a CStr,
+    /// What is executed.
+    pub file: File<'a>,
     /// argv.
     pub argv: &'a StringArray<'a>,
     /// envp.
     pub envp: &'a StringArray<'a>,
-    /// Become 0, 1, 2. Each must be above 2.
-    pub stdio: [BorrowedFd<'a>; 3],
+    /// Each becomes the descriptor of the number beside it. The sources, `failure` and an open `file` must be above all of
+    /// these numbers.
+    pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
+    /// Descriptors from this one on do not reach the program.
+    pub first_closed: RawFd,
     /// Working directory; the caller's when `None`.
     pub cwd: Option<BorrowedFd<'a>>,
     /// Receives the errno (4 bytes, native order) when the program cannot be executed; must be CLOEXEC, so that EOF means
@@ -40,7 +53,7 @@ pub struct Program<'a> {
 }
 
 /// Starts `program` with default signal dispositions, an empty mask and no other descriptor, and returns its pid and
-/// pidfd. clone(2) and not clone3: Docker's default seccomp profile, under which startContainer hooks run, denies clone3.
+/// pidfd. The calling thread must have blocked all signals: a handler must not run in the new process. clone(2) and not clone3: Docker's default seccomp profile, under which startContainer hooks run, denies clone3.
 pub fn spawn(program: &Program<'_>) -> Result<(i32, OwnedFd), Errno> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
@@ -51,25 +64,14 @@ pub fn spawn(program: &Program<'_>) -> Result<(i32, OwnedFd), Errno> {
         0 => become_program(program),
         pid => {
             // SAFETY: the kernel has just made `pidfd` and nobody else knows it.
-            Ok((pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+            Ok((i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?, unsafe { OwnedFd::from_raw_fd(pidfd) }))
         }
     }
 }
 
 /// The child's part: system calls only, never returns.
 fn become_program(program: &Program<'_>) -> ! {
-    let errno = prepare(program).err().unwrap_or_else(|| {
-        // SAFETY: path and both arrays are NUL- and NULL-terminated and borrowed by `program`, which outlives the call.
-        unsafe {
-            libc::syscall(
-                libc::SYS_execve,
-                program.path.as_ptr(),
-                program.argv.pointers.as_ptr(),
-                program.envp.pointers.as_ptr(),
-            )
-        };
-        Errno::last()
-    }) as i32;
+    let errno = prepare(program).err().unwrap_or_else(|| execute(program)) as i32;
     // SAFETY: `errno` is a live int of 4 bytes, only read.
     unsafe { libc::syscall(libc::SYS_write, program.failure.as_raw_fd(), &raw const errno, size_of::<i32>()) };
     loop {
@@ -78,20 +80,37 @@ fn become_program(program: &Program<'_>) -> ! {
     }
 }
 
+/// Returns only on failure.
+fn execute(program: &Program<'_>) -> Errno {
+    let (argv, envp) = (program.argv.pointers.as_ptr(), program.envp.pointers.as_ptr());
+    match program.file {
+        File::Path(path) => {
+            // SAFETY: path and both arrays are NUL- and NULL-terminated and borrowed by `program`, which outlives the call.
+            unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, envp) };
+        }
+        File::Open(fd) => {
+            let (fd, empty) = (fd.as_raw_fd(), c"".as_ptr());
+            // SAFETY: the path is a static empty string; the arrays as above.
+            unsafe { libc::syscall(libc::SYS_execveat, fd, empty, argv, envp, libc::AT_EMPTY_PATH) };
+        }
+    }
+    Errno::last()
+}
+
 fn prepare(program: &Program<'_>) -> Result<(), Errno> {
     if let Some(cwd) = program.cwd {
         // SAFETY: no pointer is passed.
         Errno::result(unsafe { libc::syscall(libc::SYS_fchdir, cwd.as_raw_fd()) })?;
     }
-    for (to, from) in program.stdio.iter().enumerate() {
+    for (from, to) in program.descriptors {
         // SAFETY: no pointer is passed; a descriptor made by dup3 without flags survives execve.
-        Errno::result(unsafe { libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, 0) })?;
+        Errno::result(unsafe { libc::syscall(libc::SYS_dup3, from.as_raw_fd(), *to, 0) })?;
     }
     reset_signals()?;
     // All descriptors are CLOEXEC by rule; this covers those of a library's caller. A profile may deny the call (EPERM), but
     // then init has closed everything before it loaded the profile.
     // SAFETY: no pointer is passed.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    unsafe { libc::syscall(libc::SYS_close_range, program.first_closed, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     Ok(())
 }
 
@@ -117,8 +136,13 @@ fn reset_signals() -> Result<(), Errno> {
 
 /// A copy of `fd` above 2 with CLOEXEC (F_DUPFD_CLOEXEC).
 pub fn duplicate_above_stdio(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    duplicate_from(fd, 3)
+}
+
+/// A copy of `fd` with CLOEXEC and a number not below `first`. Errors: EINVAL above RLIMIT_NOFILE, EMFILE.
+pub fn duplicate_from(fd: BorrowedFd<'_>, first: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: no pointer is passed.
-    let copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+    let copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, first) })?;
     // SAFETY: the kernel has just made `copy` and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

@@ -1,0 +1,280 @@
+//! What wherry cannot do yet: each is refused by its place in the config, before anything is done. A row goes when the
+//! feature comes. Peers support some of it and drop the rest in silence, so these cases are wherry's own.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{Case, case};
+use crate::bundle::{self, Bundle};
+use crate::container::{Container, Lab, process_document};
+use crate::verdict::{Check, expect, has, same, skip};
+
+const ROW: &str = "unsupported/refused";
+
+/// A member of the config: name of the case, where the value goes, the value, what the message must point at.
+type Member = (&'static str, &'static str, fn() -> Value, &'static str);
+
+const CONFIG: &[Member] = &[
+    ("apparmor", "/process/apparmorProfile", || json!("docker-default"), "/process/apparmorProfile"),
+    ("selinux", "/process/selinuxLabel", || json!("system_u:system_r:svirt_lxc_net_t:s0"), "/process/selinuxLabel"),
+    ("mount_label", "/linux/mountLabel", || json!("system_u:object_r:svirt_sandbox_file_t:s0"), "/linux/mountLabel"),
+    ("scheduler", "/process/scheduler", || json!({"policy": "SCHED_BATCH", "nice": 5}), "/process/scheduler"),
+    (
+        "io_priority",
+        "/process/ioPriority",
+        || json!({"class": "IOPRIO_CLASS_BE", "priority": 4}),
+        "/process/ioPriority",
+    ),
+    ("cpu_affinity", "/process/execCPUAffinity", || json!({"initial": "0"}), "/process/execCPUAffinity"),
+    ("cpu_affinity_final", "/process/execCPUAffinity", || json!({"final": "0"}), "/process/execCPUAffinity"),
+    ("net_devices", "/linux/netDevices", || json!({"lo": {"name": "lo9"}}), "/linux/netDevices"),
+    ("intel_rdt", "/linux/intelRdt", || json!({"closID": "guest"}), "/linux/intelRdt"),
+    ("memory_policy", "/linux/memoryPolicy", || json!({"mode": "MPOL_BIND", "nodes": "0"}), "/linux/memoryPolicy"),
+    ("personality", "/linux/personality", || json!({"domain": "LINUX32"}), "/linux/personality"),
+    (
+        "notify_default",
+        "/linux/seccomp",
+        || json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
+        "/linux/seccomp/defaultAction",
+    ),
+    (
+        "notify_syscall",
+        "/linux/seccomp",
+        || {
+            let rules = json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
+        },
+        "/linux/seccomp/syscalls/0/action",
+    ),
+    (
+        "listener_path",
+        "/linux/seccomp",
+        || json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"}),
+        "/linux/seccomp/listenerPath",
+    ),
+    (
+        "listener_metadata",
+        "/linux/seccomp",
+        || json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
+        "/linux/seccomp/listenerMetadata",
+    ),
+    (
+        "wait_killable",
+        "/linux/seccomp",
+        || json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
+        "/linux/seccomp/flags/0",
+    ),
+];
+
+/// Option words of one more bind mount.
+const OPTIONS: [&str; 5] = ["idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
+
+/// Members of a process document that `exec --process` must refuse as create does.
+const PROCESS: [&str; 5] = ["apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"];
+
+pub fn cases() -> Vec<Case> {
+    let members = CONFIG.iter().map(|&(name, pointer, value, at)| {
+        let change = move |c: &mut Value| bundle::set(c, pointer, value());
+        case(&format!("unsupported::{name}"), &[ROW], move |lab| create_refused(lab, change, &[at]))
+    });
+    let options = OPTIONS.map(|word| {
+        let change = move |c: &mut Value| bundle::mount(c, "/m", "bind", "/usr", &["rbind", "ro", word]);
+        let at = "/mounts/7/options/2";
+        case(&format!("unsupported::option_{word}"), &[ROW], move |lab| create_refused(lab, change, &[at]))
+    });
+    let processes = PROCESS.map(|member| {
+        case(&format!("unsupported::exec_{member}"), &[ROW], move |lab| exec_process_refused(lab, member))
+    });
+    let more = [
+        case("unsupported::mappings", &[ROW], mappings),
+        case("unsupported::all_at_once", &[ROW], all_at_once),
+        case("unsupported::run", &[ROW], run_refused),
+        case("unsupported::systemd_cgroup", &[ROW], systemd_cgroup),
+        case("unsupported::exec_flags", &[ROW], exec_flags),
+        case("unsupported::update_rdt", &[ROW], update_rdt),
+        case("unsupported::evidence", &[ROW], evidence),
+    ];
+    members.chain(options).chain(processes).chain(more).collect()
+}
+
+fn wherry_only(lab: &Lab) -> Check {
+    if lab.is_wherry() { Ok(()) } else { skip("what wherry does not support yet: a peer does, or ignores it") }
+}
+
+/// What would show that something was done: directories whose time of change tells of every entry made in them, also
+/// of one that was removed again, and a file that the first hook makes.
+struct Traces {
+    dirs: Vec<(PathBuf, (i64, i64))>,
+    marker: PathBuf,
+}
+
+impl Traces {
+    /// Adds the hook to the bundle's config, and a mount whose destination must be made, then looks at the directories.
+    fn lay(lab: &Lab, bundle: &mut Bundle) -> Check<Self> {
+        let marker = bundle.dir.join("hook-ran");
+        let hook = json!({"path": "/bin/touch", "args": ["touch", &marker]});
+        bundle::set(&mut bundle.config, "/hooks", json!({"prestart": [hook]}));
+        bundle::mount(&mut bundle.config, "/made", "tmpfs", "tmpfs", &[]);
+        bundle.write()?;
+        let dirs = [lab.root.clone(), bundle.rootfs()];
+        let dirs = dirs.into_iter().map(|dir| changed(&dir).map(|time| (dir, time)));
+        Ok(Self { dirs: dirs.collect::<Check<_>>()?, marker })
+    }
+
+    /// The places where something was done.
+    fn seen(&self) -> Check<Vec<&PathBuf>> {
+        let mut seen: Vec<&PathBuf> = Some(&self.marker).into_iter().filter(|m| m.exists()).collect();
+        for (dir, time) in &self.dirs {
+            if changed(dir)? != *time {
+                seen.push(dir);
+            }
+        }
+        Ok(seen)
+    }
+}
+
+fn changed(dir: &PathBuf) -> Check<(i64, i64)> {
+    let meta = fs::metadata(dir)?;
+    Ok((meta.mtime(), meta.mtime_nsec()))
+}
+
+/// A create that wherry refuses for these places, with nothing done. The base config has seven mounts.
+pub fn create_refused(lab: &Lab, change: impl Fn(&mut Value), pointers: &[&str]) -> Check {
+    wherry_only(lab)?;
+    let mut bundle = lab.bundle(|c| change(c))?;
+    let traces = Traces::lay(lab, &mut bundle)?;
+    let container = Container { lab, id: lab.id(), bundle };
+    let out = container.create_call().run()?;
+    out.exits(1)?;
+    same("messages", out.stderr.trim_end().lines().count(), 1)?;
+    for pointer in pointers {
+        has(&out.stderr, &format!("{pointer}: not supported yet"))?;
+    }
+    nothing_done(&container, &traces)
+}
+
+fn nothing_done(container: &Container, traces: &Traces) -> Check {
+    same("places where something was done", traces.seen()?, Vec::<&PathBuf>::new())?;
+    expect(!container.pid_file().exists(), "a pid file was written")?;
+    container.gone()
+}
+
+/// Id mappings of a mount are refused without the option word too.
+fn mappings(lab: &Lab) -> Check {
+    let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
+    for member in ["uidMappings", "gidMappings"] {
+        let change = |c: &mut Value| {
+            bundle::mount(c, "/m", "bind", "/usr", &["rbind"]);
+            bundle::set(c, &format!("/mounts/7/{member}"), map.clone());
+        };
+        create_refused(lab, change, &[&format!("/mounts/7/{member}")])?;
+    }
+    Ok(())
+}
+
+/// One message names every place.
+fn all_at_once(lab: &Lab) -> Check {
+    let members: Vec<&Member> = CONFIG.iter().filter(|m| !m.1.starts_with("/linux/seccomp")).collect();
+    let pointers: Vec<&str> = members.iter().map(|m| m.3).chain(["/mounts/7/options/0"]).collect();
+    let change = |c: &mut Value| {
+        for (_, pointer, value, _) in &members {
+            bundle::set(c, pointer, value());
+        }
+        bundle::mount(c, "/m", "tmpfs", "tmpfs", &["copy-symlink"]);
+    };
+    create_refused(lab, change, &pointers)
+}
+
+fn run_refused(lab: &Lab) -> Check {
+    wherry_only(lab)?;
+    let mut bundle = lab.bundle(|c| bundle::set(c, "/process/apparmorProfile", json!("p")))?;
+    let traces = Traces::lay(lab, &mut bundle)?;
+    let container = Container { lab, id: lab.id(), bundle };
+    let call = lab.call(["run", "--bundle"]).arg(&container.bundle.dir).arg(&container.id);
+    call.run()?.fails(1, &["/process/apparmorProfile: not supported yet"])?;
+    nothing_done(&container, &traces)
+}
+
+/// A driver, not a member: the message names the flag.
+fn systemd_cgroup(lab: &Lab) -> Check {
+    wherry_only(lab)?;
+    for command in ["create", "run"] {
+        let mut bundle = lab.bundle(|_| ())?;
+        let traces = Traces::lay(lab, &mut bundle)?;
+        let container = Container { lab, id: lab.id(), bundle };
+        let call = lab.call(["--systemd-cgroup", command, "--bundle"]).arg(&container.bundle.dir).arg(&container.id);
+        let out = call.run()?;
+        out.fails(1, &["not supported yet"])?;
+        has(&out.stderr, "--systemd-cgroup")?;
+        nothing_done(&container, &traces)?;
+    }
+    Ok(())
+}
+
+/// A running container in which a command would leave a file.
+const TOUCH: [&str; 2] = ["touch", "/dev/shm/ran"];
+
+fn not_run(container: &Container) -> Check {
+    let file = format!("/proc/{}/root/dev/shm/ran", container.pid()?);
+    expect(!PathBuf::from(file).exists(), "the command was run")?;
+    same("status", container.status()?.as_str(), "running")
+}
+
+fn exec_process_refused(lab: &Lab, member: &str) -> Check {
+    wherry_only(lab)?;
+    let pointer = format!("/process/{member}");
+    let Some((.., value, at)) = CONFIG.iter().find(|m| m.1 == pointer) else {
+        return expect(false, format!("{member} is not in the table"));
+    };
+    let container = lab.start(|_| ())?;
+    let mut document = process_document(&TOUCH);
+    document[member] = value();
+    let file = container.bundle.dir.join("process.json");
+    fs::write(&file, document.to_string())?;
+    let out = container.with("exec", &["--process", &file.display().to_string()], &[]).run()?;
+    // The document is the process object itself: the place may be told from its root or from the config's.
+    out.fails(255, &[&format!("{at}: not supported yet"), &format!("/{member}: not supported yet")])?;
+    not_run(&container)
+}
+
+fn exec_flags(lab: &Lab) -> Check {
+    wherry_only(lab)?;
+    let container = lab.start(|_| ())?;
+    for (flag, at) in [("--apparmor", "apparmorProfile"), ("--process-label", "selinuxLabel")] {
+        let out = container.exec(&[flag, "some-name"], &TOUCH)?;
+        out.fails(255, &[&format!("/{at}: not supported yet")])?;
+        not_run(&container)?;
+    }
+    Ok(())
+}
+
+/// The other flags of the same call have no effect either.
+fn update_rdt(lab: &Lab) -> Check {
+    wherry_only(lab)?;
+    lab.on_v2("pids")?;
+    let container = lab.start(|c| bundle::set(c, "/linux/resources/pids", json!({"limit": 50})))?;
+    for flag in ["--l3-cache-schema", "--mem-bw-schema"] {
+        let out = container.with("update", &["--pids-limit", "60", flag, "L3:0=f"], &[]).run()?;
+        out.fails(1, &[&format!("{flag}: not supported yet")])?;
+        has(&out.stderr, "/linux/intelRdt")?;
+        same("pids.max", container.cgroup_file("pids", "pids.max")?.as_str(), "50")?;
+    }
+    Ok(())
+}
+
+/// Without such a member the same create shows on every trace; empty values, which engines write, are no request.
+fn evidence(lab: &Lab) -> Check {
+    let mut bundle = lab.bundle(|c| {
+        bundle::set(c, "/process/apparmorProfile", json!(""));
+        bundle::set(c, "/process/selinuxLabel", json!(""));
+        bundle::set(c, "/linux/mountLabel", json!(""));
+        bundle::set(c, "/linux/netDevices", json!({}));
+    })?;
+    let traces = Traces::lay(lab, &mut bundle)?;
+    let container = lab.create_from(bundle)?;
+    same("traces", traces.seen()?.len(), 1 + traces.dirs.len())?;
+    container.delete()
+}
