@@ -84,21 +84,6 @@ impl CgroupPlan {
     }
 }
 
-/// The leaf and the directories above it that are not there: one look where, as nearly always, the parent is.
-fn missing(place: &Place) -> u32 {
-    let mut path = place.path.as_str();
-    let mut count = 1;
-    while let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-        let found = nix::unistd::access(format!("{}{parent}", place.mount).as_str(), nix::unistd::AccessFlags::F_OK);
-        if found != Err(Errno::ENOENT) {
-            break;
-        }
-        count += 1;
-        path = parent;
-    }
-    count
-}
-
 impl Stored {
     /// The v2 place.
     pub fn unified(&self) -> Option<&StoredPlace> {
