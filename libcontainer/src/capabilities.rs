@@ -50,7 +50,8 @@ pub fn plan(asked: Option<&Capabilities<'_>>, available: u64) -> CapabilityPlan 
     let set = |names: &[Str<'_>], field: &str| mask(names, field, available);
     let bounding = set(&asked.bounding, "bounding");
     let permitted = set(&asked.permitted, "permitted");
-    let inheritable = set(&asked.inheritable, "inheritable");
+    // capset(2) lets the inheritable set grow only within the bounding set.
+    let inheritable = within(set(&asked.inheritable, "inheritable"), bounding, "inheritable", "bounding");
     let effective = within(set(&asked.effective, "effective"), permitted, "effective", "permitted");
     let ambient =
         within(set(&asked.ambient, "ambient"), permitted & inheritable, "ambient", "permitted and inheritable");
@@ -154,6 +155,7 @@ mod tests {
     #[test]
     fn ambient_is_limited_to_permitted_and_inheritable() {
         let asked = Capabilities {
+            bounding: caps(&["CAP_KILL", "CAP_CHOWN"]),
             permitted: caps(&["CAP_KILL", "CAP_CHOWN"]),
             inheritable: caps(&["CAP_KILL"]),
             ambient: caps(&["CAP_KILL", "CAP_CHOWN"]),

@@ -50,6 +50,11 @@ impl HostFacts {
         *self.permitted.get_or_init(|| capget().map_or(0, |sets| sets.permitted))
     }
 
+    /// Whether this process is root, perhaps of a user namespace.
+    pub fn is_root(&self) -> bool {
+        geteuid().is_root()
+    }
+
     /// Whether cgroup permissions may be missing.
     pub fn rootless(&self) -> bool {
         self.rootless.unwrap_or_else(|| !geteuid().is_root())

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fstat, lstat};
 use serde_json::{Map, Value, json};
 
 use super::file;
@@ -32,6 +32,21 @@ pub struct StoredPlace {
 pub struct Stored {
     /// One per hierarchy.
     pub places: Vec<StoredPlace>,
+}
+
+/// How many directories of the path do not exist yet, counted from the leaf, which is not looked at: a create that is
+/// killed while it makes them leaves no more than these.
+fn missing(place: &Place) -> u32 {
+    let mut count = 1;
+    let mut path = place.path.as_str();
+    while let Some((parent, _)) = path.rsplit_once('/').filter(|(p, _)| !p.is_empty()) {
+        if lstat(format!("{}{parent}", place.mount).as_str()) != Err(Errno::ENOENT) {
+            break;
+        }
+        count += 1;
+        path = parent;
+    }
+    count
 }
 
 impl StoredPlace {

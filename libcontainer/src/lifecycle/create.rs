@@ -114,6 +114,7 @@ struct Creation<'p> {
     spawned: Option<Spawned>,
     notify: Option<NotifySocket>,
     notify_host: Option<PathBuf>,
+    no_new_keyring: bool,
 }
 
 impl<'p> Creation<'p> {
@@ -129,6 +130,7 @@ impl<'p> Creation<'p> {
             spawned: None,
             notify: None,
             notify_host: request.notify_socket.clone(),
+            no_new_keyring: request.no_new_keyring,
         };
         match creation.write_intent(ctx) {
             Ok(()) => Ok(creation),
@@ -331,6 +333,7 @@ impl<'p> Creation<'p> {
             resources: plan.resources.clone(),
             namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
+            no_new_keyring: self.no_new_keyring,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
             config_path: self.prepared.config_path.clone(),

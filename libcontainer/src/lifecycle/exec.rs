@@ -20,7 +20,7 @@ use crate::process::message::FromChild;
 use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn};
 use crate::procfs::{Procfs, host};
 use crate::rootfs::{Rootfs, RootfsPlan};
-use crate::seccomp::Filter;
+use crate::seccomp::{self, Filter};
 use crate::spec::{self, Process, User};
 use crate::state::dir::write_pid_file;
 use crate::sys::alloc::live_long;
@@ -60,7 +60,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     })?;
     check_preserved(0, request.preserve_fds)?;
     let differing = differing_namespaces(container.init().pid, init.as_fd())?;
-    let plan = plan(request, &process, differing, filter.is_some())?;
+    let plan = plan(request, &process, differing, filter.as_ref(), !private.no_new_keyring)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
@@ -177,12 +177,20 @@ fn unless_stopped(container: &Container, e: Error) -> Error {
     }
 }
 
-fn plan(request: &Exec, process: &Process<'_>, differing: u64, seccomp: bool) -> Result<ExecPlan> {
+fn plan(
+    request: &Exec,
+    process: &Process<'_>,
+    differing: u64,
+    filter: Option<&Filter>,
+    keyring: bool,
+) -> Result<ExecPlan> {
     let user_namespace = differing & namespaces::USER != 0;
     let available =
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
-    let inputs = Inputs { base, available, join: differing, seccomp, id: &request.id };
+    let denies_capset = filter.is_some_and(seccomp::denies_capset);
+    let seccomp = filter.is_some();
+    let inputs = Inputs { base, available, join: differing, seccomp, denies_capset, keyring, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
             && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)

@@ -28,6 +28,10 @@ pub struct Inputs<'a> {
     pub join: u64,
     /// Whether create loaded a filter.
     pub seccomp: bool,
+    /// Whether that filter denies capset(2).
+    pub denies_capset: bool,
+    /// Whether create made a session keyring for the container.
+    pub keyring: bool,
     /// Name of the container's session keyring, unless create made none.
     pub id: &'a str,
 }
@@ -44,6 +48,10 @@ pub fn build(
     let mut problems = Vec::new();
     let mut process = process_plan::plan(process, inputs.base, inputs.available, &mut problems);
     adjust(&mut process, &mut problems);
+    if inputs.seccomp && inputs.denies_capset && !process.no_new_privileges {
+        let message = "without noNewPrivileges the container's seccomp profile must allow capset: the runtime needs it after the load";
+        problems.push(Problem::new(format!("{}/noNewPrivileges", inputs.base), "seccomp-init", message));
+    }
     if !problems.is_empty() {
         return Err(Error::config(problems));
     }
@@ -65,7 +73,11 @@ pub fn build(
             }
         }
         Stage::Session => {
-            out.extend(crate::keyring::name(inputs.id).map(|k| step(Act::Keyring(k, false, true), "")));
+            out.extend(
+                crate::keyring::name(inputs.id)
+                    .filter(|_| inputs.keyring)
+                    .map(|k| step(Act::Keyring(k, false, true), "")),
+            );
             out.push(step(Act::NewSession, ""));
         }
         other => finish_stage(other, &process, inputs.seccomp, false, out),

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use super::{Inputs, finish_stage, step};
-use crate::error::{Error, Problem, Result};
+use crate::error::Problem;
 use crate::hooks::{HookKind, HookSet};
 use crate::namespaces::{self, NamespacePlan};
 use crate::process::plan::ProcessPlan;
@@ -19,8 +19,12 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(spec: &Spec<'_>, inputs: &Inputs<'_>, namespaces: &NamespacePlan) -> Result<Names> {
-        let mut problems = Vec::new();
+    pub(super) fn new(
+        spec: &Spec<'_>,
+        inputs: &Inputs<'_>,
+        namespaces: &NamespacePlan,
+        problems: &mut Vec<Problem>,
+    ) -> Names {
         let mut name = |value: Option<&str>, field: &str| -> Option<CString> {
             let value = value.filter(|v| !v.is_empty())?;
             let mut report = |text: String| problems.push(Problem::new(field, "uts", text));
@@ -33,11 +37,8 @@ impl Names {
         };
         let hostname = name(spec.hostname.as_deref(), "/hostname");
         let domainname = name(spec.domainname.as_deref(), "/domainname");
-        if !problems.is_empty() {
-            return Err(Error::config(problems));
-        }
         let keyring = if inputs.request.no_new_keyring { None } else { crate::keyring::name(&inputs.request.id) };
-        Ok(Names { keyring, hostname, domainname })
+        Names { keyring, hostname, domainname }
     }
 }
 
@@ -46,6 +47,8 @@ pub(super) struct Parts<'a> {
     pub namespaces: &'a NamespacePlan,
     pub process: &'a ProcessPlan,
     pub hooks: &'a HookSet,
+    /// Whether the runtime is root.
+    pub root: bool,
     /// Whether there is a filter to load.
     pub seccomp: bool,
     /// Whether init waits for `start`.
@@ -99,7 +102,7 @@ impl Parts<'_> {
                 out.push(step(Act::Fork(plan.clone_flags()), "/linux/namespaces"));
             }
             Stage::UserNamespace if plan.id_maps.is_some() => {
-                out.push(step(Act::AwaitIdMaps, "/linux/uidMappings"));
+                out.push(step(Act::AwaitIdMaps { dumpable: !self.root }, "/linux/uidMappings"));
                 out.push(step(Act::BecomeRoot, "/linux/uidMappings"));
             }
             Stage::UserNamespace if plan.has(namespaces::USER) => {

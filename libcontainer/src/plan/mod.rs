@@ -110,14 +110,15 @@ impl Plan {
         };
         let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, &mut problems);
+        let names = Names::new(spec, inputs, &namespaces, &mut problems);
         if !problems.is_empty() {
             return Err(Error::config(problems));
         }
-        let names = Names::new(spec, inputs, &namespaces)?;
         let parts = Parts {
             namespaces: &namespaces,
             process: &process,
             hooks: &hooks,
+            root: facts.is_root(),
             seccomp: seccomp.is_some(),
             gate: inputs.gate,
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),

@@ -124,7 +124,7 @@ impl Child<'_> {
         match act {
             Act::Rootfs(step) => step.apply(&mut self.rootfs).map_err(|e| Failure::call(e.what, e.errno)),
             Act::Attach
-            | Act::AwaitIdMaps
+            | Act::AwaitIdMaps { .. }
             | Act::BecomeRoot
             | Act::Join { .. }
             | Act::JoinInit(_)
@@ -171,9 +171,10 @@ impl Child<'_> {
                 prctl::set_dumpable(false)?;
                 cgroups::attach_self(self.tasks).map_err(|e| Failure::call("write 0 to tasks", e.errno))
             }
-            Act::AwaitIdMaps => {
-                // The maps are files of this process: they belong to whoever may ptrace it, so not while undumpable.
-                prctl::set_dumpable(true)?;
+            Act::AwaitIdMaps { dumpable } => {
+                if *dumpable {
+                    prctl::set_dumpable(true)?;
+                }
                 self.channel.need_maps()?;
                 self.channel.await_proceed()?;
                 Ok(prctl::set_dumpable(false)?)

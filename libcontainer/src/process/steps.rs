@@ -15,7 +15,10 @@ pub enum Act {
     /// Write "0" to the v1 `tasks` files that the parent opened.
     Attach,
     /// Wait until the parent wrote uid_map and gid_map.
-    AwaitIdMaps,
+    AwaitIdMaps {
+        /// The parent is no root: the maps are files of this process, and it may write them only while this one is dumpable.
+        dumpable: bool,
+    },
     /// Become root of the new user namespace.
     BecomeRoot,
     /// setns(2) to the nth joined namespace.
@@ -225,7 +228,7 @@ impl fmt::Display for Act {
         let word = |flag: u64| KINDS.iter().find(|k| k.flag == flag).map_or("", |k| k.word);
         match self {
             Act::Attach => f.write_str("enter the cgroup"),
-            Act::AwaitIdMaps => f.write_str("wait for the id maps"),
+            Act::AwaitIdMaps { .. } => f.write_str("wait for the id maps"),
             Act::BecomeRoot => f.write_str("become root of the user namespace"),
             Act::Join { flag, .. } => write!(f, "join the {} namespace", word(*flag)),
             Act::JoinInit(_) => f.write_str("join the container's namespaces"),

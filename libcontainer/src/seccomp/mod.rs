@@ -108,6 +108,11 @@ fn plan_for(family: &Family, profile: &Seccomp<'_>, problems: &mut Vec<Problem>)
     Some(Filter { program, flags: policy.flags })
 }
 
+/// Whether the filter denies capset(2), which without no_new_privs must follow its load.
+pub fn denies_capset(filter: &Filter) -> bool {
+    denies(filter, arch::CAPSET)
+}
+
 /// Whether the filter keeps the native system call `nr` from running when all its arguments are 0: anything but ALLOW
 /// and LOG. A tracer or an agent is not counted upon.
 #[must_use]

@@ -149,6 +149,9 @@ pub struct Private {
     /// Whether init has no_new_privs.
     #[serde(default)]
     pub no_new_privileges: bool,
+    /// `--no-new-keyring` at create: exec makes none either.
+    #[serde(default)]
+    pub no_new_keyring: bool,
     /// Hooks that later commands run (poststart, poststop), as `hooks` stores them.
     #[serde(default)]
     pub hooks: Value,
