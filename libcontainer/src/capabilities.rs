@@ -160,7 +160,6 @@ mod tests {
             inheritable: caps(&["CAP_KILL"]),
             ambient: caps(&["CAP_KILL", "CAP_CHOWN"]),
             effective: caps(&["CAP_NET_RAW"]),
-            ..Default::default()
         };
         let p = plan(Some(&asked), u64::MAX);
         assert_eq!(p.ambient, 1 << 5);

@@ -39,7 +39,7 @@ use crate::terminal::signals::Signals;
 /// # Errors
 /// Any; nothing is left behind then.
 pub fn create(ctx: &Context, request: &Create) -> Result<()> {
-    let mut prepared = prepare(ctx, request, Start::Gate)?;
+    let mut prepared = kept(prepare(ctx, request, Start::Gate)?);
     let signals = block_signals()?;
     let mut creation = Creation::begin(ctx, request, &mut prepared)?;
     match creation.launch(request, Start::Gate, &signals) {
@@ -65,7 +65,7 @@ pub(crate) fn run_telling(
     started: &mut Started<'_>,
 ) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
-    let mut prepared = prepare(ctx, request, start)?;
+    let mut prepared = kept(prepare(ctx, request, start)?);
     let foreground = start == Start::Foreground;
     let mut terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     if foreground && !options.no_subreaper {
@@ -95,6 +95,11 @@ pub(crate) fn run_telling(
         creation.delete()?;
     }
     Ok(exit.status())
+}
+
+/// The plan until the process ends: walking thousands of small values to free them one by one would only cost time.
+fn kept(prepared: Prepared) -> ManuallyDrop<Prepared> {
+    ManuallyDrop::new(prepared)
 }
 
 /// Blocks all signals until the process ends. They are never let through again: one that came after the last look

@@ -1,5 +1,6 @@
 //! `create` and `run` up to the first side effect: read, parse, plan, open what the request names.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -60,7 +61,8 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         let unknown = |p: &String| Problem::new(p.clone(), "unknown-field", "the spec has no such member");
         return Err(Error::config(document.unknown.iter().map(unknown).collect()));
     }
-    let spec = document.value;
+    // As long as the process, like the plan.
+    let spec = ManuallyDrop::new(document.value);
     terminal::check(terminal::Request {
         terminal: spec.process.as_ref().is_some_and(|p| p.terminal),
         detached: start != Start::Foreground,

@@ -15,8 +15,8 @@ const SIZE: usize = 2 << 20;
 #[repr(align(64))]
 struct Arena(UnsafeCell<[u8; SIZE]>);
 
-// SAFETY: bytes of the arena are only reached through blocks that `Bump` has handed out, and the atomic `USED` gives no
-// byte to two callers.
+// SAFETY: bytes of the arena are only reached through blocks that `Bump` has handed out, and no byte is handed out twice:
+// the program that has `Bump` as its allocator has one thread from its start to its end.
 unsafe impl Sync for Arena {}
 
 static ARENA: Arena = Arena(UnsafeCell::new([0; SIZE]));
@@ -24,7 +24,7 @@ static ARENA: Arena = Arena(UnsafeCell::new([0; SIZE]));
 static USED: AtomicUsize = AtomicUsize::new(0);
 static LIVES_LONG: AtomicBool = AtomicBool::new(false);
 
-/// The allocator; for `#[global_allocator]` of the program.
+/// The allocator; for `#[global_allocator]` of a program with ONE thread, as a runtime that clones must be anyway.
 #[derive(Debug)]
 pub struct Bump;
 
@@ -39,25 +39,29 @@ fn offset(ptr: *mut u8) -> Option<usize> {
     (at < SIZE).then_some(at)
 }
 
-/// Takes `layout` from the arena: the block's offset.
+/// Takes `layout` from the arena: the block's offset. Plain loads and stores suffice: the program has one thread.
 fn take(layout: Layout) -> Option<usize> {
-    let mut used = USED.load(Ordering::Relaxed);
-    loop {
-        // The arena is aligned to 64; a larger alignment is the system's affair.
-        if layout.align() > 64 || LIVES_LONG.load(Ordering::Relaxed) {
-            return None;
-        }
-        let start = used.checked_next_multiple_of(layout.align())?;
-        let end = start.checked_add(layout.size()).filter(|end| *end <= SIZE)?;
-        match USED.compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return Some(start),
-            Err(now) => used = now,
-        }
+    // The arena is aligned to 64; a larger alignment is the system's affair.
+    if layout.align() > 64 || LIVES_LONG.load(Ordering::Relaxed) {
+        return None;
     }
+    let start = USED.load(Ordering::Relaxed).checked_next_multiple_of(layout.align())?;
+    let end = start.checked_add(layout.size()).filter(|end| *end <= SIZE)?;
+    USED.store(end, Ordering::Relaxed);
+    Some(start)
 }
 
-// SAFETY: a block is either a part of the arena that no other block overlaps (`take` moves `USED` over it in one step, and
-// only the owner of the last block moves it back), aligned as asked and large enough; or the system allocator's own,
+/// Moves the end of the last block from `from` to `to`; false when the block is not the last.
+fn move_end(from: usize, to: usize) -> bool {
+    let last = USED.load(Ordering::Relaxed) == from;
+    if last {
+        USED.store(to, Ordering::Relaxed);
+    }
+    last
+}
+
+// SAFETY: a block is either a part of the arena that no other block overlaps (`take` moves `USED` over it, and only the owner of the
+// last block moves it back), aligned as asked and large enough; or the system allocator's own,
 // told apart by its address.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -73,7 +77,7 @@ unsafe impl GlobalAlloc for Bump {
         match offset(ptr) {
             Some(start) => {
                 // The last block goes back; another one stays until the process ends.
-                let _ = USED.compare_exchange(start + layout.size(), start, Ordering::Relaxed, Ordering::Relaxed);
+                move_end(start + layout.size(), start);
             }
             // SAFETY: not of the arena, so it came from the system allocator with this layout.
             None => unsafe { System.dealloc(ptr, layout) },
@@ -86,7 +90,7 @@ unsafe impl GlobalAlloc for Bump {
             return unsafe { System.realloc(ptr, layout, new_size) };
         };
         let (end, wanted) = (start + layout.size(), start.saturating_add(new_size));
-        let last = wanted <= SIZE && USED.compare_exchange(end, wanted, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let last = wanted <= SIZE && move_end(end, wanted);
         if last || new_size <= layout.size() {
             return ptr;
         }
