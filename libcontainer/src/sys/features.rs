@@ -27,7 +27,7 @@ pub const FEATURES: &[Feature] = &[
     // Processes: clone.rs, ns.rs, pidfd.rs, wait.rs, hook_child.rs
     feature("clone3(2)", (5, 3), "the container's process, with all flags at once", ""),
     feature("clone3 CLONE_PIDFD", (5, 3), "its pidfd, without a moment in which the pid could be another's", ""),
-    feature("clone3 CLONE_INTO_CGROUP", (5, 7), "born in its v2 cgroup", "exec, when init has moved into a cgroup below: that cgroup"),
+    feature("clone3 CLONE_INTO_CGROUP", (5, 7), "born in its v2 cgroup", "create: the child writes cgroup.procs; exec, when init has moved into a cgroup below: that cgroup"),
     feature("clone CLONE_PIDFD", (5, 2), "the pidfd of a hook", ""),
     feature("CLONE_NEWUSER", (3, 8), "new and joined user namespaces", ""),
     feature("CLONE_NEWCGROUP", (4, 6), "a cgroup namespace, unshared in the container's cgroup", ""),
