@@ -1,7 +1,8 @@
 //! systemd's readiness protocol through a socket of our own, because the container does not see the host's.
 //! In: NOTIFY_SOCKET of the caller, the container's state directory. Out: READY=1 and MAINPID= on the host's socket.
 //! create makes `STATE/notify` ([`prepare`]) and mounts it ([`MOUNT_POINT`]); start binds the socket ([`NotifySocket::bind`])
-//! before it opens the gate, and waits ([`NotifySocket::wait`]) after it, without the lock.
+//! before it opens the gate, and waits ([`NotifySocket::wait`]) after it, without the lock. A foreground `run` has other things
+//! to do meanwhile: there the wait is a part of its loop ([`Readiness`]).
 //! sd_notify(3), unix(7).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -30,6 +31,8 @@ const NAME: &str = "notify.sock";
 const BARRIER: Duration = Duration::from_secs(30);
 /// Longest datagram that is looked at.
 const MAX_MESSAGE: usize = 4096;
+/// More datagrams than net.unix.max_dgram_qlen lets wait (unix(7)); others may still send after init's end.
+const MAX_QUEUE: usize = 1024;
 
 /// Makes the directory that is mounted into the container. An existing one is none of an error.
 ///
@@ -86,7 +89,6 @@ impl NotifySocket {
     /// # Errors
     /// `ErrorKind::Kernel`: the host's socket refuses, or the barrier was not answered within 30 s (ETIMEDOUT).
     pub fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<Outcome> {
-        let mut message = [0u8; MAX_MESSAGE];
         loop {
             let mut fds = [PollFd::new(self.inside.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::NONE) {
@@ -96,16 +98,13 @@ impl NotifySocket {
             let exited = fds[1].any().unwrap_or(false);
             // What was sent before the end counts: a program may say READY=1 and exit.
             loop {
-                match recv(self.inside.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
-                    Ok(n) => {
-                        if let Some(line) = ready_line(&message[..n]) {
-                            self.tell_host(line, pid)?;
-                            return Ok(Outcome::Ready);
-                        }
+                match self.receive(pid)? {
+                    Received::Ready(barrier) => {
+                        self.await_barrier(&barrier)?;
+                        return Ok(Outcome::Ready);
                     }
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => break,
-                    Err(e) => return Err(Error::kernel("receive from notify.sock", e)),
+                    Received::Other => {}
+                    Received::Nothing => break,
                 }
             }
             if exited {
@@ -114,32 +113,131 @@ impl NotifySocket {
         }
     }
 
-    fn tell_host(&self, ready: &[u8], pid: i32) -> Result<()> {
-        let failed = |e: Errno| Error::kernel(format!("notify {}", self.host.display()), e);
+    /// One datagram, without waiting; READY= is passed on at once.
+    fn receive(&self, pid: i32) -> Result<Received> {
+        let mut message = [0u8; MAX_MESSAGE];
+        match recv(self.inside.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
+            Ok(n) => match ready_line(&message[..n]) {
+                Some(line) => self.tell_host(line, pid).map(Received::Ready),
+                None => Ok(Received::Other),
+            },
+            Err(Errno::EINTR) => Ok(Received::Other),
+            Err(Errno::EAGAIN) => Ok(Received::Nothing),
+            Err(e) => Err(Error::kernel("receive from notify.sock", e)),
+        }
+    }
+
+    fn await_barrier(&self, barrier: &Barrier) -> Result<()> {
+        barrier.wait().map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, e: Errno) -> Error {
+        Error::kernel(format!("notify {}", self.host.display()), e)
+    }
+
+    fn tell_host(&self, ready: &[u8], pid: i32) -> Result<Barrier> {
+        let failed = |e| self.failed(e);
         let fd = datagram_socket().map_err(failed)?;
         let (address, _dir): (UnixAddr, _) = net::unix_address(&self.host, true).map_err(failed)?;
         connect(fd.as_raw_fd(), &address).map_err(failed)?;
         for text in [[ready, b"\n"].concat(), format!("MAINPID={pid}\n").into_bytes()] {
             send(fd.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL).map_err(failed)?;
         }
-        barrier(fd.as_fd()).map_err(failed)
+        Barrier::send(fd.as_fd()).map_err(failed)
+    }
+}
+
+/// What one look at the socket gave.
+enum Received {
+    Nothing,
+    Other,
+    Ready(Barrier),
+}
+
+/// The wait for READY= as a part of another poll(2) loop, which must go on: it forwards signals, and copies what the
+/// program writes before it is ready.
+#[derive(Debug)]
+pub struct Readiness {
+    socket: NotifySocket,
+    pid: i32,
+    /// `None` until READY= was passed on.
+    barrier: Option<Barrier>,
+}
+
+impl Readiness {
+    /// Waits on `socket` for the container whose init is `pid`.
+    pub fn new(socket: NotifySocket, pid: i32) -> Readiness {
+        Readiness { socket, pid, barrier: None }
+    }
+
+    /// What to poll for POLLIN; `None` once READY= was passed on.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.barrier.is_none().then(|| self.socket.inside.as_fd())
+    }
+
+    /// Takes one datagram, so that a container that sends without end does not hold the loop up. Whether there was one.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel`: the host's socket refuses.
+    pub fn handle(&mut self) -> Result<bool> {
+        if self.barrier.is_some() {
+            return Ok(false);
+        }
+        match self.socket.receive(self.pid)? {
+            Received::Nothing => return Ok(false),
+            Received::Other => {}
+            Received::Ready(barrier) => self.barrier = Some(barrier),
+        }
+        Ok(true)
+    }
+
+    /// Init has ended: takes what it sent before.
+    ///
+    /// # Errors
+    /// As [`Readiness::handle`].
+    pub fn init_ended(&mut self) -> Result<()> {
+        for _ in 0..MAX_QUEUE {
+            if !self.handle()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the host has seen what was passed on: systemd finds the unit by the sender's cgroup, so the sender must
+    /// not end before.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel`: not answered within 30 s after READY= (ETIMEDOUT).
+    pub fn settle(&mut self) -> Result<()> {
+        self.barrier.take().map_or(Ok(()), |barrier| self.socket.await_barrier(&barrier))
     }
 }
 
 /// sd_notify_barrier(3): the peer closes its copy of a pipe's writing end once it has handled everything before.
-fn barrier(host: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
-    let (r, w) = pipe2(OFlag::O_CLOEXEC)?;
-    net::send_fd(host, w.as_fd(), b"BARRIER=1")?;
-    drop(w);
-    let deadline = Instant::now() + BARRIER;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(r.as_fd(), PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) if left.is_zero() => return Err(Errno::ETIMEDOUT),
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(()),
-            Err(e) => return Err(e),
+#[derive(Debug)]
+struct Barrier {
+    pipe: OwnedFd,
+    deadline: Instant,
+}
+
+impl Barrier {
+    fn send(host: BorrowedFd<'_>) -> std::result::Result<Barrier, Errno> {
+        let (pipe, w) = pipe2(OFlag::O_CLOEXEC)?;
+        net::send_fd(host, w.as_fd(), b"BARRIER=1")?;
+        Ok(Barrier { pipe, deadline: Instant::now() + BARRIER })
+    }
+
+    fn wait(&self) -> std::result::Result<(), Errno> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::empty())];
+            match poll(&mut fds, PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) if left.is_zero() => return Err(Errno::ETIMEDOUT),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(e) => return Err(e),
+            }
         }
     }
 }
