@@ -350,4 +350,73 @@ mod tests {
         let mode = std::fs::metadata(f.dir.join("notify/notify.sock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o777);
     }
+
+    /// What a host gets that never answers the barrier.
+    fn received(host: &UnixDatagram) -> Vec<String> {
+        (0..3)
+            .map(|_| {
+                let mut buf = [0u8; 128];
+                let n = host.recv(&mut buf).unwrap();
+                String::from_utf8(buf[..n].to_vec()).unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn in_the_foreground_readiness_is_passed_on_while_signals_are_forwarded() {
+        use crate::sys::signalfd::signal_this_thread;
+        use crate::terminal::foreground::{Exit, Process, wait};
+        use crate::terminal::signals::Signals;
+        let f = fixture("foreground");
+        let inside = f.dir.join("notify/notify.sock");
+        let (r, w) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let script = "trap 'exit 6' TERM; echo up; while :; do sleep 0.05; done";
+        let mut command = std::process::Command::new("sh");
+        let process = command.arg("-c").arg(script).stdout(w).spawn().unwrap();
+        let pid = process.id().cast_signed();
+        drop(command);
+        let pidfd = crate::sys::pidfd::pidfd_open(pid).unwrap();
+        assert_eq!(nix::unistd::read(&r, &mut [0; 8]).unwrap(), 3);
+        let signals = Signals::block().unwrap();
+        let waited = Process { pid, pidfd: pidfd.as_fd(), reap_orphans: false };
+        // Never ready: the signal is forwarded all the same.
+        let mut readiness = Readiness::new(NotifySocket::bind(&f.dir, &f.dir.join("host")).unwrap(), 4711);
+        signal_this_thread(libc::SIGTERM);
+        assert_eq!(wait(&signals, waited, Some(&mut readiness)).unwrap(), Exit::Code(6));
+        assert!(readiness.fd().is_some());
+        readiness.settle().unwrap();
+        // Ready while it runs: known to the host before the end, and not polled any more.
+        let (process, pidfd) = child("exec sleep 1");
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(b"STATUS=starting", &inside).unwrap();
+        sender.send_to(b"READY=1", &inside).unwrap();
+        let host = f.host.try_clone().unwrap();
+        let start = Instant::now();
+        let manager = std::thread::spawn(move || (received(&host), Instant::now()));
+        let waited = Process { pid: process.id().cast_signed(), pidfd: pidfd.as_fd(), reap_orphans: false };
+        assert_eq!(wait(&signals, waited, Some(&mut readiness)).unwrap(), Exit::Code(0));
+        let ended = Instant::now();
+        let (got, told) = manager.join().unwrap();
+        assert_eq!(got, ["READY=1\n", "MAINPID=4711\n", "BARRIER=1"]);
+        assert!(told < ended && ended - start >= Duration::from_millis(900));
+        assert!(readiness.fd().is_none());
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_of_init_is_passed_on() {
+        let mut f = fixture("late");
+        let sender = UnixDatagram::unbound().unwrap();
+        for text in [b"STATUS=x".as_slice(), b"READY=1"] {
+            sender.send_to(text, f.dir.join("notify/notify.sock")).unwrap();
+        }
+        let socket = NotifySocket { inside: f.socket.inside.try_clone().unwrap(), host: f.socket.host.clone() };
+        let mut readiness = Readiness::new(socket, 7);
+        readiness.init_ended().unwrap();
+        assert_eq!(received(&f.host)[1], "MAINPID=7\n");
+        // A host that is gone is an error, at the moment of passing on.
+        f.socket.host = f.dir.join("nobody");
+        sender.send_to(b"READY=1", f.dir.join("notify/notify.sock")).unwrap();
+        let socket = NotifySocket { inside: f.socket.inside.try_clone().unwrap(), host: f.socket.host.clone() };
+        assert!(Readiness::new(socket, 7).handle().is_err());
+    }
 }

@@ -173,3 +173,46 @@ fn the_first_failing_hook_stops_the_others() {
     assert!(e.message.starts_with("error running prestart hook #1: exit status 1"), "{e}");
     assert!(dir.0.join("a").exists() && !dir.0.join("b").exists());
 }
+
+#[test]
+fn a_terminating_signal_kills_the_hook_and_another_does_not() {
+    // In a thread of its own, whose mask and signals are its own too.
+    let test = std::thread::spawn(|| {
+        let signals = Signals::block().unwrap();
+        let env = [c("PATH=/usr/bin:/bin")];
+        let setting = Setting { signals: Some(&signals), ..Setting::new(EnvDefault::Copy(&env)) };
+        crate::sys::signalfd::signal_this_thread(libc::SIGUSR1);
+        run(HookKind::Prestart, 0, &sh("sleep 0.1"), b"{}", setting).unwrap();
+        crate::sys::signalfd::signal_this_thread(libc::SIGTERM);
+        let start = Instant::now();
+        let e = run(HookKind::Prestart, 0, &sh("exec sleep 20"), b"{}", setting).unwrap_err();
+        assert_eq!(e.kind, ErrorKind::Interrupted(libc::SIGTERM));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    });
+    test.join().unwrap();
+}
+
+#[test]
+fn a_hook_tied_to_its_caller_ends_with_it_and_another_does_not() {
+    let start = |dies_with_caller, script: &'static str| {
+        std::thread::spawn(move || {
+            let env = [c("PATH=/usr/bin:/bin")];
+            let setting = Setting { dies_with_caller, ..Setting::new(EnvDefault::Copy(&env)) };
+            let mask = set_mask(SignalSet::ALL).unwrap();
+            let running = Running::start(&sh(script), setting);
+            set_mask(mask).unwrap();
+            let running = running.unwrap();
+            // Past its execve, which the end of this descriptor tells.
+            let failure = running.failure.as_ref().unwrap();
+            let mut fds = [PollFd::new(failure.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::NONE).unwrap();
+            running
+        })
+        .join()
+        .unwrap()
+    };
+    let tied = start(true, "exec sleep 20");
+    assert_eq!(wait_pidfd(tied.pidfd.as_fd(), true).unwrap(), Some(Exit::Signal(libc::SIGKILL)));
+    let free = start(false, "sleep 0.3; exit 3");
+    assert_eq!(wait_pidfd(free.pidfd.as_fd(), true).unwrap(), Some(Exit::Code(3)));
+}
