@@ -372,7 +372,7 @@ mod tests {
         let (r, w) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let script = "trap 'exit 6' TERM; echo up; while :; do sleep 0.05; done";
         let mut command = std::process::Command::new("sh");
-        let process = command.arg("-c").arg(script).stdout(w).spawn().unwrap();
+        let mut process = command.arg("-c").arg(script).stdout(w).spawn().unwrap();
         let pid = process.id().cast_signed();
         drop(command);
         let pidfd = crate::sys::pidfd::pidfd_open(pid).unwrap();
@@ -383,6 +383,7 @@ mod tests {
         let mut readiness = Readiness::new(NotifySocket::bind(&f.dir, &f.dir.join("host")).unwrap(), 4711);
         signal_this_thread(libc::SIGTERM);
         assert_eq!(wait(&signals, waited, Some(&mut readiness)).unwrap(), Exit::Code(6));
+        assert!(process.wait().is_err(), "not reaped");
         assert!(readiness.fd().is_some());
         readiness.settle().unwrap();
         // Ready while it runs: known to the host before the end, and not polled any more.
