@@ -1,7 +1,8 @@
 //! systemd's readiness protocol through a socket of our own, because the container does not see the host's.
 //! In: NOTIFY_SOCKET of the caller, the container's state directory. Out: READY=1 and MAINPID= on the host's socket.
 //! create makes `STATE/notify` ([`prepare`]) and mounts it ([`MOUNT_POINT`]); start binds the socket ([`NotifySocket::bind`])
-//! before it opens the gate, and waits ([`NotifySocket::wait`]) after it, without the lock.
+//! before it opens the gate, and waits ([`NotifySocket::wait`]) after it, without the lock. A foreground `run` has other things
+//! to do meanwhile: there the wait is a part of its loop ([`Readiness`]).
 //! sd_notify(3), unix(7).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -30,6 +31,8 @@ const NAME: &str = "notify.sock";
 const BARRIER: Duration = Duration::from_secs(30);
 /// Longest datagram that is looked at.
 const MAX_MESSAGE: usize = 4096;
+/// More datagrams than net.unix.max_dgram_qlen lets wait (unix(7)); others may still send after init's end.
+const MAX_QUEUE: usize = 1024;
 
 /// Makes the directory that is mounted into the container. An existing one is none of an error.
 ///
@@ -86,7 +89,6 @@ impl NotifySocket {
     /// # Errors
     /// `ErrorKind::Kernel`: the host's socket refuses, or the barrier was not answered within 30 s (ETIMEDOUT).
     pub fn wait(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<Outcome> {
-        let mut message = [0u8; MAX_MESSAGE];
         loop {
             let mut fds = [PollFd::new(self.inside.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::NONE) {
@@ -96,16 +98,13 @@ impl NotifySocket {
             let exited = fds[1].any().unwrap_or(false);
             // What was sent before the end counts: a program may say READY=1 and exit.
             loop {
-                match recv(self.inside.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
-                    Ok(n) => {
-                        if let Some(line) = ready_line(&message[..n]) {
-                            self.tell_host(line, pid)?;
-                            return Ok(Outcome::Ready);
-                        }
+                match self.receive(pid)? {
+                    Received::Ready(barrier) => {
+                        self.await_barrier(&barrier)?;
+                        return Ok(Outcome::Ready);
                     }
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => break,
-                    Err(e) => return Err(Error::kernel("receive from notify.sock", e)),
+                    Received::Other => {}
+                    Received::Nothing => break,
                 }
             }
             if exited {
@@ -114,32 +113,131 @@ impl NotifySocket {
         }
     }
 
-    fn tell_host(&self, ready: &[u8], pid: i32) -> Result<()> {
-        let failed = |e: Errno| Error::kernel(format!("notify {}", self.host.display()), e);
+    /// One datagram, without waiting; READY= is passed on at once.
+    fn receive(&self, pid: i32) -> Result<Received> {
+        let mut message = [0u8; MAX_MESSAGE];
+        match recv(self.inside.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
+            Ok(n) => match ready_line(&message[..n]) {
+                Some(line) => self.tell_host(line, pid).map(Received::Ready),
+                None => Ok(Received::Other),
+            },
+            Err(Errno::EINTR) => Ok(Received::Other),
+            Err(Errno::EAGAIN) => Ok(Received::Nothing),
+            Err(e) => Err(Error::kernel("receive from notify.sock", e)),
+        }
+    }
+
+    fn await_barrier(&self, barrier: &Barrier) -> Result<()> {
+        barrier.wait().map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, e: Errno) -> Error {
+        Error::kernel(format!("notify {}", self.host.display()), e)
+    }
+
+    fn tell_host(&self, ready: &[u8], pid: i32) -> Result<Barrier> {
+        let failed = |e| self.failed(e);
         let fd = datagram_socket().map_err(failed)?;
         let (address, _dir): (UnixAddr, _) = net::unix_address(&self.host, true).map_err(failed)?;
         connect(fd.as_raw_fd(), &address).map_err(failed)?;
         for text in [[ready, b"\n"].concat(), format!("MAINPID={pid}\n").into_bytes()] {
             send(fd.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL).map_err(failed)?;
         }
-        barrier(fd.as_fd()).map_err(failed)
+        Barrier::send(fd.as_fd()).map_err(failed)
+    }
+}
+
+/// What one look at the socket gave.
+enum Received {
+    Nothing,
+    Other,
+    Ready(Barrier),
+}
+
+/// The wait for READY= as a part of another poll(2) loop, which must go on: it forwards signals, and copies what the
+/// program writes before it is ready.
+#[derive(Debug)]
+pub struct Readiness {
+    socket: NotifySocket,
+    pid: i32,
+    /// `None` until READY= was passed on.
+    barrier: Option<Barrier>,
+}
+
+impl Readiness {
+    /// Waits on `socket` for the container whose init is `pid`.
+    pub fn new(socket: NotifySocket, pid: i32) -> Readiness {
+        Readiness { socket, pid, barrier: None }
+    }
+
+    /// What to poll for POLLIN; `None` once READY= was passed on.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.barrier.is_none().then(|| self.socket.inside.as_fd())
+    }
+
+    /// Takes one datagram, so that a container that sends without end does not hold the loop up. Whether there was one.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel`: the host's socket refuses.
+    pub fn handle(&mut self) -> Result<bool> {
+        if self.barrier.is_some() {
+            return Ok(false);
+        }
+        match self.socket.receive(self.pid)? {
+            Received::Nothing => return Ok(false),
+            Received::Other => {}
+            Received::Ready(barrier) => self.barrier = Some(barrier),
+        }
+        Ok(true)
+    }
+
+    /// Init has ended: takes what it sent before.
+    ///
+    /// # Errors
+    /// As [`Readiness::handle`].
+    pub fn init_ended(&mut self) -> Result<()> {
+        for _ in 0..MAX_QUEUE {
+            if !self.handle()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the host has seen what was passed on: systemd finds the unit by the sender's cgroup, so the sender must
+    /// not end before.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel`: not answered within 30 s after READY= (ETIMEDOUT).
+    pub fn settle(&mut self) -> Result<()> {
+        self.barrier.take().map_or(Ok(()), |barrier| self.socket.await_barrier(&barrier))
     }
 }
 
 /// sd_notify_barrier(3): the peer closes its copy of a pipe's writing end once it has handled everything before.
-fn barrier(host: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
-    let (r, w) = pipe2(OFlag::O_CLOEXEC)?;
-    net::send_fd(host, w.as_fd(), b"BARRIER=1")?;
-    drop(w);
-    let deadline = Instant::now() + BARRIER;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(r.as_fd(), PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) if left.is_zero() => return Err(Errno::ETIMEDOUT),
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(()),
-            Err(e) => return Err(e),
+#[derive(Debug)]
+struct Barrier {
+    pipe: OwnedFd,
+    deadline: Instant,
+}
+
+impl Barrier {
+    fn send(host: BorrowedFd<'_>) -> std::result::Result<Barrier, Errno> {
+        let (pipe, w) = pipe2(OFlag::O_CLOEXEC)?;
+        net::send_fd(host, w.as_fd(), b"BARRIER=1")?;
+        Ok(Barrier { pipe, deadline: Instant::now() + BARRIER })
+    }
+
+    fn wait(&self) -> std::result::Result<(), Errno> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::empty())];
+            match poll(&mut fds, PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) if left.is_zero() => return Err(Errno::ETIMEDOUT),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(e) => return Err(e),
+            }
         }
     }
 }
@@ -251,5 +349,75 @@ mod tests {
         NotifySocket::bind(&f.dir, &f.dir.join("host")).unwrap();
         let mode = std::fs::metadata(f.dir.join("notify/notify.sock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o777);
+    }
+
+    /// What a host gets that never answers the barrier.
+    fn received(host: &UnixDatagram) -> Vec<String> {
+        (0..3)
+            .map(|_| {
+                let mut buf = [0u8; 128];
+                let n = host.recv(&mut buf).unwrap();
+                String::from_utf8(buf[..n].to_vec()).unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn in_the_foreground_readiness_is_passed_on_while_signals_are_forwarded() {
+        use crate::sys::signalfd::signal_this_thread;
+        use crate::terminal::foreground::{Exit, Process, wait};
+        use crate::terminal::signals::Signals;
+        let f = fixture("foreground");
+        let inside = f.dir.join("notify/notify.sock");
+        let (r, w) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let script = "trap 'exit 6' TERM; echo up; while :; do sleep 0.05; done";
+        let mut command = std::process::Command::new("sh");
+        let mut process = command.arg("-c").arg(script).stdout(w).spawn().unwrap();
+        let pid = process.id().cast_signed();
+        drop(command);
+        let pidfd = crate::sys::pidfd::pidfd_open(pid).unwrap();
+        assert_eq!(nix::unistd::read(&r, &mut [0; 8]).unwrap(), 3);
+        let signals = Signals::block().unwrap();
+        let waited = Process { pid, pidfd: pidfd.as_fd(), reap_orphans: false };
+        // Never ready: the signal is forwarded all the same.
+        let mut readiness = Readiness::new(NotifySocket::bind(&f.dir, &f.dir.join("host")).unwrap(), 4711);
+        signal_this_thread(libc::SIGTERM);
+        assert_eq!(wait(&signals, waited, Some(&mut readiness)).unwrap(), Exit::Code(6));
+        assert!(process.wait().is_err(), "not reaped");
+        assert!(readiness.fd().is_some());
+        readiness.settle().unwrap();
+        // Ready while it runs: known to the host before the end, and not polled any more.
+        let (process, pidfd) = child("exec sleep 1");
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(b"STATUS=starting", &inside).unwrap();
+        sender.send_to(b"READY=1", &inside).unwrap();
+        let host = f.host.try_clone().unwrap();
+        let start = Instant::now();
+        let manager = std::thread::spawn(move || (received(&host), Instant::now()));
+        let waited = Process { pid: process.id().cast_signed(), pidfd: pidfd.as_fd(), reap_orphans: false };
+        assert_eq!(wait(&signals, waited, Some(&mut readiness)).unwrap(), Exit::Code(0));
+        let ended = Instant::now();
+        let (got, told) = manager.join().unwrap();
+        assert_eq!(got, ["READY=1\n", "MAINPID=4711\n", "BARRIER=1"]);
+        assert!(told < ended && ended - start >= Duration::from_millis(900));
+        assert!(readiness.fd().is_none());
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_of_init_is_passed_on() {
+        let mut f = fixture("late");
+        let sender = UnixDatagram::unbound().unwrap();
+        for text in [b"STATUS=x".as_slice(), b"READY=1"] {
+            sender.send_to(text, f.dir.join("notify/notify.sock")).unwrap();
+        }
+        let socket = NotifySocket { inside: f.socket.inside.try_clone().unwrap(), host: f.socket.host.clone() };
+        let mut readiness = Readiness::new(socket, 7);
+        readiness.init_ended().unwrap();
+        assert_eq!(received(&f.host)[1], "MAINPID=7\n");
+        // A host that is gone is an error, at the moment of passing on.
+        f.socket.host = f.dir.join("nobody");
+        sender.send_to(b"READY=1", f.dir.join("notify/notify.sock")).unwrap();
+        let socket = NotifySocket { inside: f.socket.inside.try_clone().unwrap(), host: f.socket.host.clone() };
+        assert!(Readiness::new(socket, 7).handle().is_err());
     }
 }

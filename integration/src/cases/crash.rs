@@ -9,7 +9,7 @@ use crate::bundle;
 use crate::container::{Container, Lab};
 use crate::runtime::Call;
 use crate::sys;
-use crate::verdict::{Check, expect, fail, same, skip};
+use crate::verdict::{Check, expect, fail, same, skip, until};
 
 /// Points in time at which create is hit.
 const POINTS: u32 = 50;
@@ -18,6 +18,8 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("crash::kill", &["crash/kill"], kill),
         case("crash::term", &["crash/term"], term),
+        case("crash::term_in_hook", &["crash/term"], |lab| in_hook(lab, libc::SIGTERM)),
+        case("crash::kill_in_hook", &["crash/kill"], |lab| in_hook(lab, libc::SIGKILL)),
         case("crash::child_panic", &["crash/child"], |lab| planted(lab, "panic")),
         case("crash::child_alloc", &["crash/child"], |lab| planted(lab, "alloc")),
     ]
@@ -121,6 +123,33 @@ fn term(lab: &Lab) -> Check {
         }
     }
     expect(hit > 0, "no signal came in time")
+}
+
+/// A hook of the runtime's side neither holds a signal up nor outlives the create that started it.
+fn in_hook(lab: &Lab, signal: i32) -> Check {
+    let file = lab.fresh_dir("log")?.join("pid");
+    let script = format!("echo $$ > {}; exec sleep 30", file.display());
+    let bundle = lab.bundle(|c| {
+        bundle::args(c, &["sleep", "1000"]);
+        let hook = serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        bundle::push(c, "/hooks/createRuntime", hook);
+    })?;
+    let container = Container { lab, id: lab.id(), bundle };
+    let running = container.create_call().start()?;
+    let written = || std::fs::read_to_string(&file).ok().filter(|t| t.ends_with('\n'));
+    let pid = until("the hook", Duration::from_secs(5), written)?;
+    sys::kill(running.pid(), signal)?;
+    let out = running.finish()?;
+    same("exit", out.code(), 128 + signal)?;
+    expect(out.took < Duration::from_secs(10), "the signal waited for the hook's end")?;
+    let process = PathBuf::from("/proc").join(pid.trim()).join("cmdline");
+    // A dead process that nobody has reaped yet has an empty command line.
+    let ended = || std::fs::read(&process).map_or(true, |text| text.is_empty()).then_some(());
+    until("the hook's end", Duration::from_secs(5), ended)?;
+    if signal == libc::SIGKILL {
+        container.with("delete", &["--force"], &[]).run()?.silent()?;
+    }
+    settled(&container)
 }
 
 /// A binary built for tests fails in the child where WHERRY_PLANT says; the parent must live to report it.

@@ -36,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         case("stdio::detach_keeps_nothing", &["fds/detach"], detach_keeps_nothing),
         case("stdio::pidfd_socket", &["stdio/pidfd-socket"], pidfd_socket),
         case("stdio::notify_socket", &["stdio/notify-socket"], notify_socket),
+        case("stdio::notify_in_foreground", &["stdio/notify-socket", "run/signals"], notify_in_foreground),
         case("stdio::listen_fds", &["stdio/listen-fds"], listen_fds),
         case("stdio::listen_fds_of_another", &["stdio/listen-fds"], listen_fds_of_another),
         case("stdio::preserve_fds", &["stdio/preserve-fds"], preserve_fds),
@@ -339,6 +340,20 @@ fn notify_socket(lab: &Lab) -> Check {
     drop(socket);
     start.finish()?;
     Ok(())
+}
+
+/// A program that is not ready yet gets the signals already.
+fn notify_in_foreground(lab: &Lab) -> Check {
+    let path = lab.dir.join("notify.sock");
+    let socket = UnixDatagram::bind(&path)?;
+    let script = "trap 'exit 33' TERM; echo up; while :; do sleep 0.05; done";
+    let bundle = lab.bundle(|c| bundle::args(c, &["sh", "-c", script]))?;
+    let running = lab.run(&bundle).env("NOTIFY_SOCKET", &path.display().to_string()).start()?;
+    until("the first line", Duration::from_secs(5), || running.stdout().contains('\n').then_some(()))?;
+    sys::kill(running.pid(), libc::SIGTERM)?;
+    running.finish()?.exits(33)?;
+    socket.set_nonblocking(true)?;
+    expect(socket.recv(&mut [0; 16]).is_err(), "told of a readiness that never came")
 }
 
 const SHOW: &str = "ls /proc/self/fd; echo $LISTEN_FDS $LISTEN_PID; cat <&3";

@@ -13,7 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use plan::environment_from;
-pub use run::{EnvDefault, run, run_all};
+pub use run::{EnvDefault, Setting, run, run_all};
 
 /// The point of the life cycle at which a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

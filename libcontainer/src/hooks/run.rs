@@ -13,10 +13,12 @@ use nix::unistd::{pipe2, read, write};
 use super::tail::Tail;
 use super::{Hook, HookKind};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::parent::check_interrupted;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::signalfd::{SignalSet, set_mask, take_pending};
 use crate::sys::spawn::{File, Program, StringArray, spawn};
 use crate::sys::wait::{Exit, wait_pidfd};
+use crate::terminal::signals::Signals;
 
 /// The environment of a hook whose configuration has none.
 #[derive(Clone, Copy)]
@@ -27,40 +29,47 @@ pub enum EnvDefault<'a> {
     Copy(&'a [CString]),
 }
 
+/// How the caller of hooks stands to them.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The environment of a hook without one.
+    pub env: EnvDefault<'a>,
+    /// The working directory (createContainer: the root filesystem); the caller's when `None`.
+    pub cwd: Option<BorrowedFd<'a>>,
+    /// Where a signal arrives that asks the caller to stop: the hook is killed then. `None`: nothing stops the hook.
+    pub signals: Option<&'a Signals>,
+    /// The hook is killed at the caller's end. Only where the process is ours and has one thread ([`Program`]).
+    pub dies_with_caller: bool,
+}
+
+impl<'a> Setting<'a> {
+    /// Only the environment; nothing else differs from the caller's, and nothing but a timeout ends the hook.
+    pub fn new(env: EnvDefault<'a>) -> Self {
+        Setting { env, cwd: None, signals: None, dies_with_caller: false }
+    }
+}
+
 /// Runs all hooks of one kind in order; stops at the first that fails.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_all(
-    kind: HookKind,
-    hooks: &[Hook],
-    state: &[u8],
-    env: EnvDefault<'_>,
-    cwd: Option<BorrowedFd<'_>>,
-) -> Result<()> {
-    hooks.iter().enumerate().try_for_each(|(i, hook)| run(kind, i, hook, state, env, cwd))
+pub fn run_all(kind: HookKind, hooks: &[Hook], state: &[u8], setting: Setting<'_>) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(i, hook)| run(kind, i, hook, state, setting))
 }
 
 /// Runs one hook and waits for its end, in the namespaces of the caller: the runtime, or init for the container's kinds.
-/// `cwd` becomes its working directory (createContainer: the root filesystem). Needs SIGCHLD not to be ignored.
+/// Needs SIGCHLD not to be ignored.
 ///
 /// # Errors
 /// `ErrorKind::Hook`: it could not be executed, failed, was killed, or ran past its timeout. The text has kind, number and
-/// the last output; never a value of its environment.
-pub fn run(
-    kind: HookKind,
-    index: usize,
-    hook: &Hook,
-    state: &[u8],
-    env: EnvDefault<'_>,
-    cwd: Option<BorrowedFd<'_>>,
-) -> Result<()> {
+/// the last output; never a value of its environment. `ErrorKind::Interrupted`: a signal asked to stop.
+pub fn run(kind: HookKind, index: usize, hook: &Hook, state: &[u8], setting: Setting<'_>) -> Result<()> {
     // A hook that closes its stdin must not end us: SIGPIPE is blocked for the time being, and taken if it came.
     let mask = set_mask(SignalSet::ALL).map_err(|e| setup_error(kind, index, "block signals", e))?;
-    let end = Running::start(hook, env, cwd).and_then(|mut r| {
+    let end = Running::start(hook, setting).and_then(|mut r| {
         // The others were held for the moment of the clone, in which a handler of the caller must not run in the child.
         set_mask(mask.with(libc::SIGPIPE)).map_err(|e| ("restore the signal mask", e))?;
-        let end = r.watch(state, hook.timeout);
+        let end = r.watch(state, hook.timeout, setting.signals);
         if r.broken_pipe {
             take_pending(SignalSet(0).with(libc::SIGPIPE));
         }
@@ -71,7 +80,7 @@ pub fn run(
     });
     set_mask(mask).map_err(|e| setup_error(kind, index, "restore the signal mask", e))?;
     let (end, running) = end.map_err(|(step, e)| setup_error(kind, index, step, e))?;
-    judge(kind, index, hook, &end, &running)
+    judge(kind, index, hook, end, &running)
 }
 
 fn prefix(kind: HookKind, index: usize) -> String {
@@ -89,17 +98,20 @@ enum End {
     Exited(Exit),
     TimedOut,
     NotExecuted(Errno),
+    Interrupted(Error),
 }
 
-fn judge(kind: HookKind, index: usize, hook: &Hook, end: &End, running: &Running) -> Result<()> {
+fn judge(kind: HookKind, index: usize, hook: &Hook, end: End, running: &Running) -> Result<()> {
+    let timed_out = matches!(end, End::TimedOut);
     let why = match end {
         End::Exited(Exit::Code(0)) => return Ok(()),
         End::NotExecuted(errno) => {
             let step = format!("fork/exec {}", hook.path.to_string_lossy());
-            return Err(setup_error(kind, index, &step, *errno));
+            return Err(setup_error(kind, index, &step, errno));
         }
+        End::Interrupted(e) => return Err(e),
         End::Exited(Exit::Code(code)) => format!("exit status {code}"),
-        End::Exited(Exit::Signal(signal)) => format!("signal: {}", signal_word(*signal)),
+        End::Exited(Exit::Signal(signal)) => format!("signal: {}", signal_word(signal)),
         End::TimedOut => {
             let seconds = hook.timeout.unwrap_or_default().as_secs_f64();
             format!("hook ran past specified timeout of {seconds:.1}s")
@@ -107,7 +119,7 @@ fn judge(kind: HookKind, index: usize, hook: &Hook, end: &End, running: &Running
     };
     let (stdout, stderr) = (running.outputs[0].tail.text(), running.outputs[1].tail.text());
     let text = format!("{}{why}, stdout: {stdout}, stderr: {stderr}", prefix(kind, index));
-    Err(Error::new(ErrorKind::Hook, if matches!(end, End::TimedOut) { "hook-timeout" } else { "hook" }, text))
+    Err(Error::new(ErrorKind::Hook, if timed_out { "hook-timeout" } else { "hook" }, text))
 }
 
 /// The signal as Go words it in an exit status.
@@ -160,12 +172,12 @@ fn above_stdio(fd: OwnedFd) -> std::result::Result<OwnedFd, Errno> {
 }
 
 impl Running {
-    fn start(hook: &Hook, env: EnvDefault<'_>, cwd: Option<BorrowedFd<'_>>) -> Step<Running> {
+    fn start(hook: &Hook, setting: Setting<'_>) -> Step<Running> {
         let [stdin_r, stdin_w] = pipe(1)?;
         let [stdout_r, stdout_w] = pipe(0)?;
         let [stderr_r, stderr_w] = pipe(0)?;
         let [failure_r, failure_w] = pipe(0)?;
-        let env = match (&hook.env, env) {
+        let env = match (&hook.env, setting.env) {
             (Some(env), _) => env.as_slice(),
             (None, EnvDefault::Copy(env)) => env,
             (None, EnvDefault::Empty) => &[],
@@ -177,8 +189,9 @@ impl Running {
             envp: &envp,
             descriptors: &[(stdin_r.as_fd(), 0), (stdout_w.as_fd(), 1), (stderr_w.as_fd(), 2)],
             first_closed: 3,
-            cwd,
+            cwd: setting.cwd,
             failure: failure_w.as_fd(),
+            dies_with_parent: setting.dies_with_caller,
         };
         let (_, pidfd) = spawn(&program).map_err(|e| ("clone", e))?;
         let output = |pipe| Output { pipe: Some(pipe), tail: Tail::new() };
@@ -192,16 +205,20 @@ impl Running {
     }
 
     /// Serves the pipes until the hook has ended.
-    fn watch(&mut self, mut state: &[u8], timeout: Option<Duration>) -> Step<End> {
+    fn watch(&mut self, mut state: &[u8], timeout: Option<Duration>, signals: Option<&Signals>) -> Step<End> {
         let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         let mut failed = None;
         loop {
             if deadline.is_some_and(|d| Instant::now() >= d) {
                 return self.kill();
             }
-            match self.wait_for_event(deadline) {
+            match self.wait_for_event(deadline, signals) {
                 Err(Errno::EINTR) => continue,
                 other => other.map_err(|e| ("poll", e))?,
+            }
+            if let Some(Err(e)) = signals.map(check_interrupted) {
+                self.kill()?;
+                return Ok(End::Interrupted(e));
             }
             state = self.feed(state);
             self.drain();
@@ -215,7 +232,7 @@ impl Running {
         }
     }
 
-    fn wait_for_event(&self, deadline: Option<Instant>) -> std::result::Result<(), Errno> {
+    fn wait_for_event(&self, deadline: Option<Instant>, signals: Option<&Signals>) -> std::result::Result<(), Errno> {
         let pidfd = self.pidfd.as_fd();
         let mut fds = [
             PollFd::new(pidfd, PollFlags::POLLIN),
@@ -223,6 +240,7 @@ impl Running {
             entry(self.outputs[0].pipe.as_ref(), PollFlags::POLLIN, pidfd),
             entry(self.outputs[1].pipe.as_ref(), PollFlags::POLLIN, pidfd),
             entry(self.failure.as_ref(), PollFlags::POLLIN, pidfd),
+            signals.map_or(PollFd::new(pidfd, PollFlags::empty()), |s| PollFd::new(s.as_fd(), PollFlags::POLLIN)),
         ];
         let timeout = match deadline {
             None => PollTimeout::NONE,

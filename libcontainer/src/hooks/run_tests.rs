@@ -35,7 +35,7 @@ fn sh(script: &str) -> Hook {
 }
 
 fn execute(hook: &Hook, state: &[u8]) -> Result<()> {
-    run(HookKind::CreateRuntime, 1, hook, state, EnvDefault::Copy(&[c("PATH=/usr/bin:/bin")]), None)
+    run(HookKind::CreateRuntime, 1, hook, state, Setting::new(EnvDefault::Copy(&[c("PATH=/usr/bin:/bin")])))
 }
 
 fn read_file(path: impl AsRef<Path>) -> String {
@@ -126,8 +126,9 @@ fn the_environment_is_the_hooks_own_or_the_default() {
         env,
         timeout: None,
     };
-    let text =
-        |hook: &Hook, default| run(HookKind::CreateContainer, 0, hook, b"{}", default, None).unwrap_err().message;
+    let text = |hook: &Hook, default| {
+        run(HookKind::CreateContainer, 0, hook, b"{}", Setting::new(default)).unwrap_err().message
+    };
     let caller = [c("PATH=/usr/bin:/bin"), c("FROM=caller")];
     let own = hook(Some(vec![c("PATH=/usr/bin:/bin"), c("FROM=hook")]));
     assert!(text(&own, EnvDefault::Copy(&caller)).contains("FROM=hook"));
@@ -147,7 +148,8 @@ fn a_hook_has_three_descriptors_no_ignored_signal_and_its_working_directory() {
     let hook = sh("cp /proc/self/status status; ls /proc/self/fd > fds; pwd -P > cwd; cat > stdin");
     let old = set_mask(SignalSet::ALL).unwrap();
     let env = [c("PATH=/usr/bin:/bin")];
-    run(HookKind::CreateContainer, 0, &hook, b"{}", EnvDefault::Copy(&env), Some(fd.as_fd())).unwrap();
+    let setting = Setting { cwd: Some(fd.as_fd()), ..Setting::new(EnvDefault::Copy(&env)) };
+    run(HookKind::CreateContainer, 0, &hook, b"{}", setting).unwrap();
     set_mask(old).unwrap();
     drop(leak);
     assert_eq!(read_file(dir.path("cwd")).trim(), std::fs::canonicalize(&dir.0).unwrap().to_str().unwrap());
@@ -167,7 +169,50 @@ fn the_first_failing_hook_stops_the_others() {
     let dir = Dir::new("all");
     let hooks = [sh(&format!("touch {}", dir.path("a"))), sh("exit 1"), sh(&format!("touch {}", dir.path("b")))];
     let env = [c("PATH=/usr/bin:/bin")];
-    let e = run_all(HookKind::Prestart, &hooks, b"{}", EnvDefault::Copy(&env), None).unwrap_err();
+    let e = run_all(HookKind::Prestart, &hooks, b"{}", Setting::new(EnvDefault::Copy(&env))).unwrap_err();
     assert!(e.message.starts_with("error running prestart hook #1: exit status 1"), "{e}");
     assert!(dir.0.join("a").exists() && !dir.0.join("b").exists());
+}
+
+#[test]
+fn a_terminating_signal_kills_the_hook_and_another_does_not() {
+    // In a thread of its own, whose mask and signals are its own too.
+    let test = std::thread::spawn(|| {
+        let signals = Signals::block().unwrap();
+        let env = [c("PATH=/usr/bin:/bin")];
+        let setting = Setting { signals: Some(&signals), ..Setting::new(EnvDefault::Copy(&env)) };
+        crate::sys::signalfd::signal_this_thread(libc::SIGUSR1);
+        run(HookKind::Prestart, 0, &sh("sleep 0.1"), b"{}", setting).unwrap();
+        crate::sys::signalfd::signal_this_thread(libc::SIGTERM);
+        let start = Instant::now();
+        let e = run(HookKind::Prestart, 0, &sh("exec sleep 20"), b"{}", setting).unwrap_err();
+        assert_eq!(e.kind, ErrorKind::Interrupted(libc::SIGTERM));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    });
+    test.join().unwrap();
+}
+
+#[test]
+fn a_hook_tied_to_its_caller_ends_with_it_and_another_does_not() {
+    let start = |dies_with_caller, script: &'static str| {
+        std::thread::spawn(move || {
+            let env = [c("PATH=/usr/bin:/bin")];
+            let setting = Setting { dies_with_caller, ..Setting::new(EnvDefault::Copy(&env)) };
+            let mask = set_mask(SignalSet::ALL).unwrap();
+            let running = Running::start(&sh(script), setting);
+            set_mask(mask).unwrap();
+            let running = running.unwrap();
+            // Past its execve, which the end of this descriptor tells.
+            let failure = running.failure.as_ref().unwrap();
+            let mut fds = [PollFd::new(failure.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::NONE).unwrap();
+            running
+        })
+        .join()
+        .unwrap()
+    };
+    let tied = start(true, "exec sleep 20");
+    assert_eq!(wait_pidfd(tied.pidfd.as_fd(), true).unwrap(), Some(Exit::Signal(libc::SIGKILL)));
+    let free = start(false, "sleep 0.3; exit 3");
+    assert_eq!(wait_pidfd(free.pidfd.as_fd(), true).unwrap(), Some(Exit::Code(3)));
 }

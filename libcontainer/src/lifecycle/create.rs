@@ -13,9 +13,9 @@ use super::prepare::{Prepared, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::{self, EnvDefault, HookKind, HookSet};
+use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::namespaces::{self, IdMaps, KINDS};
-use crate::notify_socket::{self, NotifySocket};
+use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
 use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
@@ -77,20 +77,28 @@ pub(crate) fn run_telling(
         Ok(master) => master,
         Err(e) => return Err(creation.undo(e)),
     };
-    if let Err(e) = creation.after_start(request) {
+    if let Err(e) = creation.after_start(foreground) {
         return Err(creation.undo(e));
     }
     if !foreground {
         return Ok(0);
     }
+    let mut readiness = creation.readiness()?;
     live_long();
     let spawned = creation.spawned()?;
     started(spawned);
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
     let exit = match (master, &mut terminal) {
-        (Some(master), Some(host)) => foreground::relay(&signals, process, master, host)?,
-        _ => foreground::wait(&signals, process)?,
+        (Some(master), Some(host)) => foreground::relay(&signals, process, master, host, readiness.as_mut()),
+        _ => foreground::wait(&signals, process, readiness.as_mut()),
     };
+    let exit = match exit {
+        Ok(exit) => exit,
+        Err(e) => return Err(creation.undo(e)),
+    };
+    if let Some(Err(e)) = readiness.as_mut().map(Readiness::settle) {
+        log::warn!("{e}");
+    }
     if !options.keep {
         creation.delete()?;
     }
@@ -257,7 +265,7 @@ impl<'p> Creation<'p> {
                         cgroup.write(plan, Phase::Limits)?;
                     }
                     if waits_for_hooks(&plan.steps) {
-                        self.runtime_hooks(&[HookKind::Prestart, HookKind::CreateRuntime], "creating")?;
+                        self.runtime_hooks(&[HookKind::Prestart, HookKind::CreateRuntime], "creating", Some(signals))?;
                         proceed()?;
                     }
                 }
@@ -280,14 +288,16 @@ impl<'p> Creation<'p> {
         }
     }
 
-    fn runtime_hooks(&self, kinds: &[HookKind], status: &str) -> Result<()> {
+    /// This process is the binary, or the library's worker: one thread, and all ours.
+    fn runtime_hooks(&self, kinds: &[HookKind], status: &str, signals: Option<&Signals>) -> Result<()> {
         let set = &self.prepared.plan.hooks;
         if kinds.iter().all(|k| set.of(*k).is_empty()) {
             return Ok(());
         }
         let document = self.prepared.hook_state.document(status, self.spawned()?.pid);
         let env = hooks::environment_from(caller_environment());
-        kinds.iter().try_for_each(|k| hooks::run_all(*k, set.of(*k), &document, EnvDefault::Copy(&env), None))
+        let setting = Setting { signals, dies_with_caller: true, ..Setting::new(EnvDefault::Copy(&env)) };
+        kinds.iter().try_for_each(|k| hooks::run_all(*k, set.of(*k), &document, setting))
     }
 
     /// State is on disk: the pid becomes known, the child may outlive us. With a gate or when detached we wait until it
@@ -316,10 +326,17 @@ impl<'p> Creation<'p> {
         Ok(())
     }
 
-    /// `run` only: poststart hooks and readiness, when the program runs.
-    fn after_start(&mut self, _request: &Create) -> Result<()> {
-        self.runtime_hooks(&[HookKind::Poststart], "running")?;
-        if let Some(notify) = self.notify.take() {
+    /// What the foreground's loop has to wait for besides.
+    fn readiness(&mut self) -> Result<Option<Readiness>> {
+        let pid = self.spawned()?.pid;
+        Ok(self.notify.take().map(|socket| Readiness::new(socket, pid)))
+    }
+
+    /// `run` only, when the program runs: poststart hooks, and detached its readiness. The foreground's loop sees to the
+    /// latter itself. Signals that come during these hooks are the program's.
+    fn after_start(&mut self, foreground: bool) -> Result<()> {
+        self.runtime_hooks(&[HookKind::Poststart], "running", None)?;
+        if !foreground && let Some(notify) = self.notify.take() {
             let spawned = self.spawned()?;
             notify.wait(spawned.pid, spawned.pidfd.as_fd())?;
         }

@@ -2,7 +2,7 @@
 
 use crate::cgroups::Stored;
 use crate::error::Result;
-use crate::hooks::{self, EnvDefault, HookKind, HookSet};
+use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::process::child::HookState;
 use crate::state::StateDir;
 
@@ -30,7 +30,7 @@ pub(crate) fn run_poststop(set: &HookSet, state: &HookState) {
     let document = state.document("stopped", 0);
     let env = hooks::environment_from(caller_environment());
     for (n, hook) in hooks.iter().enumerate() {
-        if let Err(e) = hooks::run(HookKind::Poststop, n, hook, &document, EnvDefault::Copy(&env), None) {
+        if let Err(e) = hooks::run(HookKind::Poststop, n, hook, &document, Setting::new(EnvDefault::Copy(&env))) {
             log::warn!("{e}");
         }
     }

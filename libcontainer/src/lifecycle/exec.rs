@@ -86,8 +86,8 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     live_long();
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
     let exit = match (master, &mut terminal) {
-        (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host)?,
-        _ => foreground::wait(&signals, watched)?,
+        (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host, None)?,
+        _ => foreground::wait(&signals, watched, None)?,
     };
     Ok(exit.status())
 }

@@ -10,7 +10,7 @@ use super::container::{Container, GATE};
 use super::destroy::{caller_environment, destroy};
 use super::request::{Context, Status};
 use crate::error::{Error, Result};
-use crate::hooks::{self, EnvDefault, HookKind};
+use crate::hooks::{self, EnvDefault, HookKind, Setting};
 use crate::notify_socket::NotifySocket;
 use crate::process::child::HookState;
 use crate::sys::pidfd::pidfd_send_signal;
@@ -73,7 +73,7 @@ fn poststart(ctx: &Context, container: &Container) -> Result<()> {
     }
     let document = hook_state(container).document("running", container.init().pid);
     let env = hooks::environment_from(caller_environment());
-    let Err(e) = hooks::run_all(HookKind::Poststart, hooks, &document, EnvDefault::Copy(&env), None) else {
+    let Err(e) = hooks::run_all(HookKind::Poststart, hooks, &document, Setting::new(EnvDefault::Copy(&env))) else {
         return Ok(());
     };
     // runtime-spec runtime.md, "Lifecycle" 10: stop the container and go on with its deletion.

@@ -9,7 +9,7 @@ use super::finish;
 use super::message::{Channel, Text};
 use super::plan::ProcessPlan;
 use super::steps::{Act, Step};
-use crate::hooks::{self, EnvDefault, HookKind, HookSet};
+use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::rootfs::Rootfs;
 use crate::seccomp::Filter;
 use crate::sys::clone::{Cloned, exit_group};
@@ -267,11 +267,11 @@ impl Child<'_> {
             HookKind::CreateContainer => {
                 let state = self.hook_state.document("creating", pid);
                 let root = self.rootfs.root().map_err(|e| Failure::call(e.what, e.errno))?;
-                hooks::run(kind, n, hook, &state, EnvDefault::Empty, Some(root))
+                hooks::run(kind, n, hook, &state, Setting { cwd: Some(root), ..Setting::new(EnvDefault::Empty) })
             }
             _ => {
                 let state = self.hook_state.document("created", pid);
-                hooks::run(kind, n, hook, &state, EnvDefault::Copy(self.process.envp.strings()), None)
+                hooks::run(kind, n, hook, &state, Setting::new(EnvDefault::Copy(self.process.envp.strings())))
             }
         };
         result.map_err(|e| Failure { errno: 0, text: Text::from_args(format_args!("{e}")) })

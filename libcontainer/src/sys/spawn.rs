@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 /// A NULL-terminated array of C strings that borrows them.
 pub struct StringArray<'a> {
@@ -50,18 +51,22 @@ pub struct Program<'a> {
     /// Receives the errno (4 bytes, native order) when the program cannot be executed; must be CLOEXEC, so that EOF means
     /// that it was.
     pub failure: BorrowedFd<'a>,
+    /// Killed when the calling thread ends (PR_SET_PDEATHSIG is about the thread, not its process): only for a caller with
+    /// one thread. A program with more rights than the caller escapes it.
+    pub dies_with_parent: bool,
 }
 
 /// Starts `program` with default signal dispositions, an empty mask and no other descriptor, and returns its pid and
 /// pidfd. The calling thread must have blocked all signals: a handler must not run in the new process. clone(2) and not clone3: Docker's default seccomp profile, under which startContainer hooks run, denies clone3.
 pub fn spawn(program: &Program<'_>) -> Result<(i32, OwnedFd), Errno> {
     let mut pidfd: RawFd = -1;
+    let parent = program.dies_with_parent.then(nix::unistd::getpid);
     let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
     // SAFETY: without CLONE_VM the child has a copy of everything and runs on the copy of this stack; `pidfd` is a live int
     // that the kernel writes in the parent. Zeros for stack, child_tid and tls in either architecture's order.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_long, 0, &raw mut pidfd, 0, 0) };
     match Errno::result(pid)? {
-        0 => become_program(program),
+        0 => become_program(program, parent),
         pid => {
             // SAFETY: the kernel has just made `pidfd` and nobody else knows it.
             Ok((i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?, unsafe { OwnedFd::from_raw_fd(pidfd) }))
@@ -70,8 +75,8 @@ pub fn spawn(program: &Program<'_>) -> Result<(i32, OwnedFd), Errno> {
 }
 
 /// The child's part: system calls only, never returns.
-fn become_program(program: &Program<'_>) -> ! {
-    let errno = prepare(program).err().unwrap_or_else(|| execute(program)) as i32;
+fn become_program(program: &Program<'_>, parent: Option<Pid>) -> ! {
+    let errno = tie_to(parent).and_then(|()| prepare(program)).err().unwrap_or_else(|| execute(program)) as i32;
     // SAFETY: `errno` is a live int of 4 bytes, only read.
     unsafe { libc::syscall(libc::SYS_write, program.failure.as_raw_fd(), &raw const errno, size_of::<i32>()) };
     loop {
@@ -95,6 +100,16 @@ fn execute(program: &Program<'_>) -> Errno {
         }
     }
     Errno::last()
+}
+
+/// The signal is sent at the parent's end only if that comes after the call: an earlier one shows in getppid(2).
+fn tie_to(parent: Option<Pid>) -> Result<(), Errno> {
+    let Some(parent) = parent else { return Ok(()) };
+    // SAFETY: no pointer is passed.
+    Errno::result(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })?;
+    // SAFETY: no pointer is passed.
+    let now = unsafe { libc::syscall(libc::SYS_getppid) };
+    if now == libc::c_long::from(parent.as_raw()) { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 fn prepare(program: &Program<'_>) -> Result<(), Errno> {

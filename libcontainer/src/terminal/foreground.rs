@@ -12,6 +12,7 @@ pub use super::host::Host;
 use super::relay::Relay;
 use super::signals::{Signals, is_forwarded};
 use crate::error::{Error, Result};
+use crate::notify_socket::Readiness;
 use crate::sys::pidfd::pidfd_send_signal;
 pub use crate::sys::wait::Exit;
 use crate::sys::wait::{reap_any, wait_pidfd};
@@ -50,13 +51,18 @@ impl Process<'_> {
     }
 }
 
-/// Waits without a terminal.
+/// Waits without a terminal. The child's readiness is passed on meanwhile when there is somebody to be told.
 ///
 /// # Errors
-/// `ErrorKind::Kernel`: poll(2) or waitid(2) failed; ECHILD when SIGCHLD is ignored.
-pub fn wait(signals: &Signals, process: Process<'_>) -> Result<Exit> {
+/// `ErrorKind::Kernel`: poll(2) or waitid(2) failed (ECHILD when SIGCHLD is ignored), or readiness could not be passed on.
+pub fn wait(signals: &Signals, process: Process<'_>, mut readiness: Option<&mut Readiness>) -> Result<Exit> {
     loop {
-        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(process.pidfd, PollFlags::POLLIN)];
+        let socket = readiness.as_ref().and_then(|r| r.fd());
+        let mut fds = [
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(process.pidfd, PollFlags::POLLIN),
+            or_none(socket, PollFlags::POLLIN, signals.as_fd()),
+        ];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(Error::kernel("poll", e)),
@@ -64,7 +70,13 @@ pub fn wait(signals: &Signals, process: Process<'_>) -> Result<Exit> {
         while let Some(signal) = signals.next().map_err(|e| Error::kernel("read signalfd", e))? {
             process.forward(signal, false);
         }
+        if let Some(readiness) = &mut readiness {
+            readiness.handle()?;
+        }
         if let Some(exit) = process.reap()? {
+            if let Some(readiness) = &mut readiness {
+                readiness.init_ended()?;
+            }
             return Ok(exit);
         }
     }
@@ -75,11 +87,22 @@ pub fn wait(signals: &Signals, process: Process<'_>) -> Result<Exit> {
 ///
 /// # Errors
 /// As [`wait`]. The terminal's modes are put back in every case.
-pub fn relay(signals: &Signals, process: Process<'_>, master: OwnedFd, host: &mut Host) -> Result<Exit> {
+pub fn relay(
+    signals: &Signals,
+    process: Process<'_>,
+    master: OwnedFd,
+    host: &mut Host,
+    readiness: Option<&mut Readiness>,
+) -> Result<Exit> {
     super::host::set_nonblocking(master.as_fd()).map_err(|e| Error::kernel("set the terminal non-blocking", e))?;
     host.copy_size(master.as_fd());
     host.enter_raw();
-    let exit = Relay::new(signals, process, master, host).run();
+    let exit = Relay::new(signals, process, master, host, readiness).run();
     host.leave_raw();
     exit
+}
+
+/// `fd` with `flags`; an absent one is replaced by `none` without events.
+pub(super) fn or_none<'a>(fd: Option<BorrowedFd<'a>>, flags: PollFlags, none: BorrowedFd<'a>) -> PollFd<'a> {
+    fd.map_or(PollFd::new(none, PollFlags::empty()), |fd| PollFd::new(fd, flags))
 }

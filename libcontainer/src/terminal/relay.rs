@@ -9,10 +9,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
 use nix::unistd::{read, write};
 
-use super::foreground::{Exit, Process};
+use super::foreground::{Exit, Process, or_none};
 use super::host::Host;
 use super::signals::Signals;
 use crate::error::{Error, Result};
+use crate::notify_socket::Readiness;
 
 /// Bytes per direction. N_TTY holds 4 KiB itself.
 const BUFFER: usize = 8192;
@@ -108,6 +109,8 @@ pub(super) struct Relay<'a> {
     hung_up_until: Option<Instant>,
     ended: Option<Ended>,
     given_up: bool,
+    /// Who is told that the program is ready.
+    readiness: Option<&'a mut Readiness>,
 }
 
 /// What poll(2) said.
@@ -116,10 +119,17 @@ struct Ready {
     master_in: bool,
     master_out: bool,
     stdout: bool,
+    readiness: bool,
 }
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(signals: &'a Signals, process: Process<'a>, master: OwnedFd, host: &'a mut Host) -> Self {
+    pub(super) fn new(
+        signals: &'a Signals,
+        process: Process<'a>,
+        master: OwnedFd,
+        host: &'a mut Host,
+        readiness: Option<&'a mut Readiness>,
+    ) -> Self {
         Relay {
             signals,
             process,
@@ -133,6 +143,7 @@ impl<'a> Relay<'a> {
             hung_up_until: None,
             ended: None,
             given_up: false,
+            readiness,
         }
     }
 
@@ -143,9 +154,15 @@ impl<'a> Relay<'a> {
             while let Some(signal) = self.signals.next().map_err(|e| Error::kernel("read signalfd", e))? {
                 self.on_signal(signal);
             }
+            if let Some(readiness) = self.readiness.as_mut().filter(|_| ready.readiness) {
+                readiness.handle()?;
+            }
             if self.ended.is_none()
                 && let Some(exit) = self.process.reap()?
             {
+                if let Some(readiness) = self.readiness.take() {
+                    readiness.init_ended()?;
+                }
                 let now = Instant::now();
                 self.ended = Some(Ended { exit, at: now, last_output: now });
             }
@@ -174,12 +191,14 @@ impl<'a> Relay<'a> {
         let stdout = self.host.stdout.as_ref().map(|s| s.fd.as_fd()).filter(|_| !self.output.is_empty());
         let master = self.master.as_ref().map(|m| m.as_fd()).filter(|_| !master_flags.is_empty());
         let pidfd = Some(self.process.pidfd).filter(|_| self.ended.is_none());
+        let socket = self.readiness.as_ref().and_then(|r| r.fd());
         let mut fds = [
             PollFd::new(signalfd, PollFlags::POLLIN),
             or_none(pidfd, PollFlags::POLLIN, signalfd),
             or_none(stdin, PollFlags::POLLIN, signalfd),
             or_none(master, master_flags, signalfd),
             or_none(stdout, PollFlags::POLLOUT, signalfd),
+            or_none(socket, PollFlags::POLLIN, signalfd),
         ];
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -192,6 +211,7 @@ impl<'a> Relay<'a> {
             master_in: master.is_some() && got(3).intersects(PollFlags::POLLIN | failed),
             master_out: master.is_some() && got(3).intersects(PollFlags::POLLOUT | failed),
             stdout: stdout.is_some() && !got(4).is_empty(),
+            readiness: socket.is_some() && !got(5).is_empty(),
         })
     }
 
@@ -337,11 +357,6 @@ impl<'a> Relay<'a> {
             }
         }
     }
-}
-
-/// `fd` with `flags`; an absent one is replaced by `none` without events.
-fn or_none<'a>(fd: Option<BorrowedFd<'a>>, flags: PollFlags, none: BorrowedFd<'a>) -> PollFd<'a> {
-    fd.map_or(PollFd::new(none, PollFlags::empty()), |fd| PollFd::new(fd, flags))
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ fn shell(script: &str) -> Shell {
         first_closed: 3,
         cwd: None,
         failure: failure.as_fd(),
+        dies_with_parent: false,
     };
     let (pid, pidfd) = spawn(&program).unwrap();
     Shell { pid, pidfd, master: pty.master }
@@ -50,7 +51,7 @@ fn run_relay(shell: Shell, stdin: OwnedFd, stdout: OwnedFd) -> mpsc::Receiver<(R
         let signals = Signals::block().unwrap();
         let mut host = Host::open([stdin.as_fd(), stdout.as_fd(), stdout.as_fd()]).unwrap();
         let process = Process { pid: shell.pid, pidfd: shell.pidfd.as_fd(), reap_orphans: false };
-        let exit = relay(&signals, process, shell.master, &mut host);
+        let exit = relay(&signals, process, shell.master, &mut host, None);
         drop((host, stdin, stdout));
         let _ = send.send((exit, shell.pid));
     });
@@ -243,7 +244,7 @@ fn signals_reach_the_child_and_a_resize_its_terminal() {
     });
     let process = Process { pid: child.pid, pidfd: child.pidfd.as_fd(), reap_orphans: false };
     super::super::host::set_nonblocking(child.master.as_fd()).unwrap();
-    let mut relay = Relay::new(&signals, process, child.master, &mut host);
+    let mut relay = Relay::new(&signals, process, child.master, &mut host, None);
     // Step by step in this thread, so that the signals can be sent to it alone.
     let until = |relay: &mut Relay<'_>, done: &dyn Fn() -> bool| {
         let start = Instant::now();
@@ -254,7 +255,7 @@ fn signals_reach_the_child_and_a_resize_its_terminal() {
             while let Some(signal) = relay.signals.next().unwrap() {
                 relay.on_signal(signal);
             }
-            let ready = Ready { stdin: false, master_in: true, master_out: false, stdout: true };
+            let ready = Ready { stdin: false, master_in: true, master_out: false, stdout: true, readiness: false };
             relay.copy(&ready);
         }
     };
@@ -283,5 +284,5 @@ fn without_a_terminal_signals_are_forwarded_and_orphans_are_not_ours() {
     let process = Process { pid: child.pid, pidfd: child.pidfd.as_fd(), reap_orphans: false };
     read_until(&child.master, "ready\n");
     crate::sys::signalfd::signal_this_thread(libc::SIGTERM);
-    assert_eq!(super::super::foreground::wait(&signals, process).unwrap(), Exit::Code(6));
+    assert_eq!(super::super::foreground::wait(&signals, process, None).unwrap(), Exit::Code(6));
 }
