@@ -15,6 +15,8 @@ use std::process::ExitCode;
 use cli::parse::{self, Request};
 
 /// Most commands end within milliseconds: memory is not worth giving back. Those that stay say so themselves.
+/// Unit tests have threads, which it must not.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: libcontainer::sys::alloc::Bump = libcontainer::sys::alloc::Bump;
 
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
     if args.iter().any(|a| matches!(a.to_str(), Some("create" | "run" | "exec"))) {
         // Before anything else, since the sealed program begins anew. Should it fail, the command says so when it asks.
         let _ = libcontainer::process::seal::ensure();
+        // A create goes through most of the program once, cold.
+        libcontainer::sys::prefault::code();
+        libcontainer::sys::alloc::prefault();
     }
     ExitCode::from(answer(&name, &args))
 }
