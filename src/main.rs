@@ -27,9 +27,6 @@ fn main() -> ExitCode {
     if args.iter().any(|a| matches!(a.to_str(), Some("create" | "run" | "exec"))) {
         // Before anything else, since the sealed program begins anew. Should it fail, the command says so when it asks.
         let _ = libcontainer::process::seal::ensure();
-        // A create goes through most of the program once, cold.
-        libcontainer::sys::prefault::code();
-        libcontainer::sys::alloc::prefault();
     }
     ExitCode::from(answer(&name, &args))
 }

@@ -33,11 +33,6 @@ pub fn live_long() {
     LIVES_LONG.store(true, Ordering::Relaxed);
 }
 
-/// Makes the part of the arena that a create uses resident at once.
-pub fn prefault() {
-    super::prefault::writable(ARENA.0.get() as usize, 96 << 10);
-}
-
 /// Where `ptr` lies in the arena.
 fn offset(ptr: *mut u8) -> Option<usize> {
     let at = (ptr as usize).checked_sub(ARENA.0.get() as usize)?;

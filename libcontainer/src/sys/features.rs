@@ -25,7 +25,6 @@ const fn feature(call: &'static str, kernel: (u8, u8), used_for: &'static str, f
 #[rustfmt::skip]
 pub const FEATURES: &[Feature] = &[
     // Processes: clone.rs, ns.rs, pidfd.rs, wait.rs, hook_child.rs
-    feature("madvise MADV_POPULATE_READ, _WRITE", (5, 14), "the pages of a create mapped at once", "pages fault in one by one"),
     feature("clone3(2)", (5, 3), "the container's process, with all flags at once", ""),
     feature("clone3 CLONE_PIDFD", (5, 3), "its pidfd, without a moment in which the pid could be another's", ""),
     feature("clone3 CLONE_INTO_CGROUP", (5, 7), "born in its v2 cgroup", "create: the child writes cgroup.procs; exec, when init has moved into a cgroup below: that cgroup"),

@@ -26,7 +26,6 @@ pub mod net;
 pub mod ns;
 pub mod pidfd;
 pub mod prctl;
-pub mod prefault;
 pub mod seccomp;
 pub mod signalfd;
 pub mod socket;
