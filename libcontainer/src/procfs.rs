@@ -24,28 +24,13 @@ pub struct Procfs {
 }
 
 impl Procfs {
-    /// A new, detached procfs with processes only: of the caller's PID namespace, visible as far as ptrace(2) would
-    /// allow. Closing it costs a grace period (~0.1 ms).
+    /// A new, detached procfs with everything, `/proc/sys` too, of the caller's PID namespace. It must not live until
+    /// execve(2).
     ///
     /// # Errors
     /// EPERM in a user namespace that does not own the PID namespace, or whose mount namespace shows no whole procfs.
-    pub fn processes() -> Result<Self, StepError> {
-        Self::new(&[(c"hidepid", c"ptraceable"), (c"subset", c"pid")])
-    }
-
-    /// A new, detached procfs with everything, `/proc/sys` too. It must not live until execve(2).
-    ///
-    /// # Errors
-    /// As [`Procfs::processes`].
     pub fn whole() -> Result<Self, StepError> {
-        Self::new(&[])
-    }
-
-    fn new(options: &[(&CStr, &CStr)]) -> Result<Self, StepError> {
         let fs = mount::fsopen(c"proc").at("fsopen proc")?;
-        for (key, value) in options {
-            mount::fsconfig_string(fs.as_fd(), key, value).at("fsconfig FSCONFIG_SET_STRING")?;
-        }
         mount::fsconfig_create(fs.as_fd()).at("fsconfig FSCONFIG_CMD_CREATE")?;
         let attr = mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
         Ok(Procfs { root: mount::fsmount(fs.as_fd(), attr).at("fsmount proc")? })
