@@ -57,6 +57,8 @@ pub mod hooks;
 #[doc(hidden)]
 pub mod host;
 #[doc(hidden)]
+pub mod intel_rdt;
+#[doc(hidden)]
 pub mod keyring;
 pub mod lifecycle;
 #[doc(hidden)]
