@@ -7,6 +7,7 @@ use nix::unistd::geteuid;
 
 use crate::cgroups::Layout;
 use crate::error::Result;
+use crate::intel_rdt;
 use crate::sys::ids::capget;
 
 /// What is known of the host so far.
@@ -14,6 +15,7 @@ use crate::sys::ids::capget;
 pub struct HostFacts {
     layout: OnceCell<Layout>,
     permitted: OnceCell<u64>,
+    resctrl: OnceCell<Option<String>>,
     rootless: Option<bool>,
 }
 
@@ -43,6 +45,17 @@ impl HostFacts {
                 Ok(self.layout.get_or_init(|| probed))
             }
         }
+    }
+
+    /// Where resctrl is mounted, if it is.
+    ///
+    /// # Errors
+    /// The mounts cannot be read.
+    pub fn resctrl(&self) -> Result<Option<&str>> {
+        if self.resctrl.get().is_none() {
+            let _ = self.resctrl.set(intel_rdt::mount_point()?);
+        }
+        Ok(self.resctrl.get().and_then(Option::as_deref))
     }
 
     /// The capabilities that this process may grant: its permitted set.

@@ -10,6 +10,7 @@ mod decisions;
 mod devices;
 mod exec;
 mod hooks;
+mod intel_rdt;
 mod lifecycle;
 mod limits;
 mod mounts;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         exec::cases(),
         hooks::cases(),
+        intel_rdt::cases(),
         lifecycle::cases(),
         limits::cases(),
         mounts::cases(),

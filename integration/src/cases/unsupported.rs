@@ -30,7 +30,6 @@ const CONFIG: &[Member] = &[
     ),
     ("cpu_affinity", "/process/execCPUAffinity", || json!({"initial": "0"}), "/process/execCPUAffinity"),
     ("cpu_affinity_final", "/process/execCPUAffinity", || json!({"final": "0"}), "/process/execCPUAffinity"),
-    ("intel_rdt", "/linux/intelRdt", || json!({"closID": "guest"}), "/linux/intelRdt"),
     ("memory_policy", "/linux/memoryPolicy", || json!({"mode": "MPOL_BIND", "nodes": "0"}), "/linux/memoryPolicy"),
     ("personality", "/linux/personality", || json!({"domain": "LINUX32"}), "/linux/personality"),
     (
@@ -93,7 +92,6 @@ pub fn cases() -> Vec<Case> {
         case("unsupported::run", &[ROW], run_refused),
         case("unsupported::systemd_cgroup", &[ROW], systemd_cgroup),
         case("unsupported::exec_flags", &[ROW], exec_flags),
-        case("unsupported::update_rdt", &[ROW], update_rdt),
         case("unsupported::evidence", &[ROW], evidence),
     ];
     members.chain(options).chain(processes).chain(more).collect()
@@ -246,20 +244,6 @@ fn exec_flags(lab: &Lab) -> Check {
         let out = container.exec(&[flag, "some-name"], &TOUCH)?;
         out.fails(255, &[&format!("/{at}: not supported yet")])?;
         not_run(&container)?;
-    }
-    Ok(())
-}
-
-/// The other flags of the same call have no effect either.
-fn update_rdt(lab: &Lab) -> Check {
-    wherry_only(lab)?;
-    lab.on_v2("pids")?;
-    let container = lab.start(|c| bundle::set(c, "/linux/resources/pids", json!({"limit": 50})))?;
-    for flag in ["--l3-cache-schema", "--mem-bw-schema"] {
-        let out = container.with("update", &["--pids-limit", "60", flag, "L3:0=f"], &[]).run()?;
-        out.fails(1, &[&format!("{flag}: not supported yet")])?;
-        has(&out.stderr, "/linux/intelRdt")?;
-        same("pids.max", container.cgroup_file("pids", "pids.max")?.as_str(), "50")?;
     }
     Ok(())
 }

@@ -19,6 +19,15 @@ const MON_GROUPS: &str = "mon_groups";
 /// More than any of these files has.
 const LIMIT: u64 = 1 << 20;
 
+/// What [`RdtPlan::create`] has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// For later commands.
+    pub kept: Stored,
+    /// What a create that fails has to take back: also a class that config.json names, if it was made here.
+    pub undo: Stored,
+}
+
 /// A container's place in resctrl.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -39,15 +48,14 @@ impl RdtPlan {
         Stored { remove: !self.named && !exists, monitoring: self.monitoring.clone(), ..class }
     }
 
-    /// Makes the class, or compares the one that is there, and makes the monitoring group. The second value is what a
-    /// create that fails later has to take back: also a class that config.json names, if it was made here.
+    /// Makes the class, or compares the one that is there, and makes the monitoring group.
     ///
     /// # Errors
     /// The class must exist and does not, or differs; the kernel refuses a line. Nothing is left behind then.
-    pub fn create(&self) -> Result<(Stored, Stored)> {
+    pub fn create(&self) -> Result<Made> {
         let mut undo = Stored { root: self.root.clone(), class: self.class.clone(), remove: false, monitoring: None };
         match self.make(&mut undo) {
-            Ok(()) => Ok((Stored { remove: undo.remove && !self.named, ..undo.clone() }, undo)),
+            Ok(()) => Ok(Made { kept: Stored { remove: undo.remove && !self.named, ..undo.clone() }, undo }),
             Err(e) => {
                 if let Err(second) = undo.remove() {
                     log::warn!("undo: {second}");
@@ -107,11 +115,6 @@ impl RdtPlan {
 }
 
 impl Stored {
-    /// The class of a container that had none, for `update`.
-    pub(crate) fn of_id(root: &str, id: &str) -> RdtPlan {
-        RdtPlan { root: root.to_owned(), class: id.to_owned(), named: false, writes: Vec::new(), monitoring: None }
-    }
-
     /// Directory of the class.
     pub fn directory(&self) -> String {
         if self.class.is_empty() { self.root.clone() } else { format!("{}/{}", self.root, self.class) }
@@ -326,7 +329,7 @@ mod tests {
         let root = tree("own");
         let plan = RdtPlan { monitoring: Some("c1".into()), ..plan(&root, "c1", false, &["L3:0=f", "MB:0=50"]) };
         assert!(plan.stored().remove);
-        let (stored, undo) = plan.create().unwrap();
+        let Made { kept: stored, undo } = plan.create().unwrap();
         assert_eq!(stored, undo);
         assert_eq!(text(&root, "c1/schemata"), "L3:0=f\nMB:0=50\n");
         stored.add(42).unwrap();
@@ -341,7 +344,7 @@ mod tests {
     #[test]
     fn a_named_class_stays_unless_the_create_that_made_it_fails() {
         let root = tree("named");
-        let (stored, undo) = plan(&root, "silver", true, &["L3:0=3"]).create().unwrap();
+        let Made { kept: stored, undo } = plan(&root, "silver", true, &["L3:0=3"]).create().unwrap();
         stored.remove().unwrap();
         assert!(root.join("silver").exists());
         undo.remove().unwrap();
@@ -354,7 +357,7 @@ mod tests {
     fn an_existing_class_is_compared_and_not_written() {
         let root = tree("compare");
         for (class, named) in [("gold", true), ("", true), ("gold", false)] {
-            let (stored, undo) = plan(&root, class, named, &["L3:0=ff", "MB:0=91"]).create().unwrap();
+            let Made { kept: stored, undo } = plan(&root, class, named, &["L3:0=ff", "MB:0=91"]).create().unwrap();
             assert!(!stored.remove && !undo.remove);
             let e = plan(&root, class, named, &["L3:0=f"]).create().unwrap_err();
             assert_eq!((e.kind, e.pointer.as_str()), (ErrorKind::Config, POINTER));
@@ -370,7 +373,7 @@ mod tests {
         let e = plan(&root, "silver", true, &[]).create().unwrap_err();
         assert_eq!((e.errno, e.pointer.as_str()), (libc::ENOENT, "/linux/intelRdt/closID"));
         plan(&root, "gold", true, &[]).create().unwrap();
-        let (stored, _) = plan(&root, "c2", false, &[]).create().unwrap();
+        let Made { kept: stored, .. } = plan(&root, "c2", false, &[]).create().unwrap();
         assert!(stored.remove && !root.join("c2/schemata").exists());
         fs::remove_dir_all(root).unwrap();
     }
@@ -393,7 +396,7 @@ mod tests {
     #[test]
     fn a_change_gives_what_takes_it_back() {
         let root = tree("change");
-        let (stored, _) = plan(&root, "gold", true, &[]).create().unwrap();
+        let Made { kept: stored, .. } = plan(&root, "gold", true, &[]).create().unwrap();
         assert_eq!(stored.change(&["L3:0=3".into()]).unwrap(), ["L3:0=00ff"]);
         assert!(text(&root, "gold/schemata").ends_with("L3:0=3\n"));
         fs::remove_dir_all(root).unwrap();

@@ -10,7 +10,7 @@ mod schemata;
 mod stats;
 mod test_tree;
 
-pub use group::Stored;
+pub use group::{Made, Stored};
 
 use crate::error::{Error, Problem, Result};
 use crate::procfs::host;

@@ -11,6 +11,7 @@ use super::request::{Context, Status};
 use crate::cgroups::Stored;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::HookSet;
+use crate::intel_rdt;
 use crate::procfs::host;
 use crate::seccomp::Filter;
 use crate::state::{Identity, Intent, Private, State, StateDir};
@@ -192,6 +193,20 @@ impl Container {
         value.filter(|v| !v.is_null()).map(|v| Stored::from_json(&v)).transpose()
     }
 
+    /// The place in resctrl, as [`Container::cgroup`]. state.json tells whether there is one.
+    pub fn intel_rdt(&self) -> Result<Option<intel_rdt::Stored>> {
+        if !self.is_of_this_boot()? {
+            return Ok(None);
+        }
+        match (&self.state, &self.intent) {
+            (None, Some(intent)) => intel_rdt::Stored::from_json(&intent.intel_rdt),
+            (Some(state), _) if state.intel_rdt_path.is_some() => {
+                intel_rdt::Stored::from_json(&self.private()?.0.intel_rdt)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The same for a question that may go unanswered.
     fn cgroup_of_state(&self) -> Option<Stored> {
         self.cgroup().ok().flatten()
@@ -233,7 +248,8 @@ mod tests {
         let boot_id = host::boot_id().unwrap().to_owned();
         let (bundle, oci_version) = (String::new(), String::new());
         let cgroup = serde_json::Value::Null;
-        serde_json::to_vec(&Intent { schema: 1, runtime, boot_id, cgroup, bundle, oci_version }).unwrap()
+        let intel_rdt = serde_json::Value::Null;
+        serde_json::to_vec(&Intent { schema: 1, runtime, boot_id, cgroup, intel_rdt, bundle, oci_version }).unwrap()
     }
 
     #[test]

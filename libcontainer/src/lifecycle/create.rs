@@ -14,6 +14,7 @@ use super::request::{Context, Create, RunOptions, Started};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
+use crate::intel_rdt::{self, RdtPlan};
 use crate::namespaces::{self, IdMaps, KINDS};
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
@@ -126,6 +127,7 @@ struct Creation<'p> {
     cgroup: Option<Cgroup>,
     /// What to remove: as planned until the cgroup is made.
     stored: Option<Stored>,
+    intel_rdt: Option<intel_rdt::Made>,
     spawned: Option<Spawned>,
     notify: Option<NotifySocket>,
     notify_host: Option<PathBuf>,
@@ -142,6 +144,7 @@ impl<'p> Creation<'p> {
             dir,
             cgroup: None,
             stored,
+            intel_rdt: None,
             spawned: None,
             notify: None,
             notify_host: request.notify_socket.clone(),
@@ -159,13 +162,15 @@ impl<'p> Creation<'p> {
 
     fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
         let proc_error = |e| Error::kernel("read /proc/self", e);
+        let plan = &self.prepared.plan;
         let intent = Intent {
             schema: SCHEMA,
             runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
             boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
             cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
+            intel_rdt: plan.intel_rdt.as_ref().map_or(serde_json::Value::Null, |p| p.stored().to_json()),
             bundle: self.prepared.bundle.clone(),
-            oci_version: self.prepared.plan.oci_version.clone(),
+            oci_version: plan.oci_version.clone(),
         };
         self.dir.write(INTENT, &to_json(&intent)?, 0o600)
     }
@@ -197,6 +202,7 @@ impl<'p> Creation<'p> {
             self.cgroup = Some(cgroup);
             attach?;
         }
+        self.intel_rdt = self.prepared.plan.intel_rdt.as_ref().map(RdtPlan::create).transpose()?;
         let gate = if start == Start::Gate { Some(make_gate(&self.dir, GATE)?) } else { None };
         if start != Start::Gate
             && let Some(host) = &self.notify_host
@@ -210,6 +216,9 @@ impl<'p> Creation<'p> {
         let pid = spawned.pid;
         if let Some(score) = self.prepared.plan.process.oom_score_adj {
             write_oom_score(pid, score)?;
+        }
+        if let Some(rdt) = &self.intel_rdt {
+            rdt.kept.add(pid)?;
         }
         self.write_private()?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
@@ -376,6 +385,7 @@ impl<'p> Creation<'p> {
         let private = Private {
             schema: SCHEMA,
             cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            intel_rdt: self.intel_rdt.as_ref().map_or(serde_json::Value::Null, |m| m.kept.to_json()),
             resources: plan.resources.clone(),
             namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
@@ -400,6 +410,7 @@ impl<'p> Creation<'p> {
             config: plan.config.clone(),
             rootless: !geteuid().is_root(),
             cgroup_paths: self.stored.as_ref().map(Stored::cgroup_paths).unwrap_or_default(),
+            intel_rdt_path: self.intel_rdt.as_ref().map(|m| m.kept.directory()),
             namespace_paths: paths.collect(),
             wherry: Own {
                 schema: SCHEMA,
@@ -425,7 +436,8 @@ impl<'p> Creation<'p> {
         let hooks = if spawned.is_some() { self.prepared.plan.hooks.clone() } else { HookSet::default() };
         // Where the cgroup was never made it is not ours to kill: only its directories are tried.
         let stored = if self.cgroup.is_some() { self.stored.as_ref() } else { None };
-        if let Err(second) = destroy(&self.dir, stored, &hooks, &self.prepared.hook_state) {
+        let rdt = self.intel_rdt.as_ref().map(|m| &m.undo);
+        if let Err(second) = destroy(&self.dir, stored, rdt, &hooks, &self.prepared.hook_state) {
             log::warn!("undo: {second}");
         }
         e
@@ -433,13 +445,13 @@ impl<'p> Creation<'p> {
 
     /// The end of a foreground run.
     fn delete(self) -> Result<()> {
-        // Another process may delete it at the same moment; then there is nothing left to do but the hooks, which that
-        // one runs.
+        // Another process may delete it at the same moment, and runs the hooks then.
         match self.dir.lock(true) {
             Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
             other => other?,
         }
-        destroy(&self.dir, self.stored.as_ref(), &HookSet::default(), &self.prepared.hook_state)?;
+        let rdt = self.intel_rdt.as_ref().map(|m| &m.kept);
+        destroy(&self.dir, self.stored.as_ref(), rdt, &HookSet::default(), &self.prepared.hook_state)?;
         run_poststop(&self.prepared.plan.hooks, &self.prepared.hook_state);
         Ok(())
     }

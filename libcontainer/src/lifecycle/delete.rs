@@ -52,7 +52,14 @@ pub fn delete(ctx: &Context, id: &str, force: bool) -> Result<()> {
     if let Some(pidfd) = kill_init(&container, cgroup.as_ref(), status)? {
         wait_for_end(&container, pidfd.as_fd())?;
     }
-    destroy(&container.dir, cgroup.as_ref(), &container.hooks(), &hook_state(&container))
+    let rdt = match container.intel_rdt() {
+        Err(e) if force || status == Status::Stopped => {
+            log::warn!("{e}: its RDT class is not removed");
+            None
+        }
+        other => other?,
+    };
+    destroy(&container.dir, cgroup.as_ref(), rdt.as_ref(), &container.hooks(), &hook_state(&container))
 }
 
 /// SIGKILL to init, and to every process where its death does not take the others along. `None`: it is gone.

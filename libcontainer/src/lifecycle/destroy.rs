@@ -3,6 +3,7 @@
 use crate::cgroups::Stored;
 use crate::error::Result;
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
+use crate::intel_rdt;
 use crate::process::child::HookState;
 use crate::state::StateDir;
 
@@ -10,12 +11,19 @@ use crate::state::StateDir;
 /// leaves something to repeat this from; poststop hooks follow, and their failure is a warning.
 ///
 /// # Errors
-/// A cgroup that stays, or the directory.
-pub(crate) fn destroy(dir: &StateDir, cgroup: Option<&Stored>, hooks: &HookSet, state: &HookState) -> Result<()> {
+/// A cgroup or an RDT class that stays, or the directory.
+pub(crate) fn destroy(
+    dir: &StateDir,
+    cgroup: Option<&Stored>,
+    rdt: Option<&intel_rdt::Stored>,
+    hooks: &HookSet,
+    state: &HookState,
+) -> Result<()> {
     if let Some(cgroup) = cgroup {
         // Without a PID namespace of its own, the container's processes outlive their init.
         cgroup.destroy()?;
     }
+    rdt.map_or(Ok(()), intel_rdt::Stored::remove)?;
     dir.remove()?;
     run_poststop(hooks, state);
     Ok(())

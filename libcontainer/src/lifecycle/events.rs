@@ -18,7 +18,16 @@ use crate::sys::alloc::live_long;
 /// # Errors
 /// `container with id ID is not running`.
 pub fn stats(ctx: &Context, id: &str) -> Result<Value> {
-    cgroup(&running(ctx, id)?)?.stats()
+    all(&running(ctx, id)?)
+}
+
+/// What the cgroup counts, and the container's class in resctrl.
+fn all(container: &Container) -> Result<Value> {
+    let mut data = cgroup(container)?.stats()?;
+    if let Some(rdt) = container.intel_rdt()? {
+        data["intel_rdt"] = rdt.stats()?;
+    }
+    Ok(data)
 }
 
 fn running(ctx: &Context, id: &str) -> Result<Container> {
@@ -60,7 +69,7 @@ pub fn events(
         }
         if Instant::now() >= next {
             next += interval;
-            send(emit, &json!({"type": "stats", "id": id, "data": cgroup.stats()?}))?;
+            send(emit, &json!({"type": "stats", "id": id, "data": all(&container)?}))?;
         }
     }
 }

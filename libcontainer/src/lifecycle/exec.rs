@@ -13,6 +13,7 @@ use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::hooks::HookSet;
+use crate::intel_rdt;
 use crate::namespaces::{self, KINDS};
 use crate::plan::exec::{ExecPlan, Inputs, build};
 use crate::process::child::{Child, HookState};
@@ -65,7 +66,8 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
-    let mut launch = Launch { container: &container, plan, filter, init, console };
+    let rdt = intel_rdt::Stored::from_json(&private.intel_rdt)?;
+    let mut launch = Launch { container: &container, plan, filter, rdt, init, console };
     let mut spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
     let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
     let master = match settled {
@@ -205,6 +207,7 @@ struct Launch<'c> {
     container: &'c Container,
     plan: ExecPlan,
     filter: Option<Filter>,
+    rdt: Option<intel_rdt::Stored>,
     init: OwnedFd,
     console: Option<OwnedFd>,
 }
@@ -272,6 +275,9 @@ impl Launch<'_> {
         pidfd_socket: Option<OwnedFd>,
     ) -> Result<Option<OwnedFd>> {
         spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
+        if let Some(rdt) = &self.rdt {
+            rdt.add(spawned.pid)?;
+        }
         if let Some(score) = self.plan.process.oom_score_adj {
             write_oom_score(spawned.pid, score)?;
         }

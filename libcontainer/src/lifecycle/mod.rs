@@ -12,6 +12,7 @@ mod prepare;
 pub mod request;
 mod start;
 mod update;
+mod update_rdt;
 mod view;
 
 pub(crate) use create::run_telling;

@@ -104,11 +104,11 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
 /// Fields that have no effect here (deprecated, or without meaning beside another one): a warning each, in strict mode an
 /// error.
 fn report_ignored(plan: &Plan, strict: bool) -> Result<()> {
-    let ignored = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
-    if strict && !ignored.is_empty() {
-        return Err(Error::config(ignored.to_vec()));
+    let of_cgroup = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
+    if strict && !(of_cgroup.is_empty() && plan.ignored.is_empty()) {
+        return Err(Error::config([of_cgroup, &plan.ignored].concat()));
     }
-    for problem in ignored {
+    for problem in of_cgroup.iter().chain(&plan.ignored) {
         log::warn!("{problem}");
     }
     Ok(())

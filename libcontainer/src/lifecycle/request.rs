@@ -117,7 +117,7 @@ pub struct Exec {
 /// `update`: limits given one by one; absent keeps what is.
 #[derive(Debug, Default)]
 pub struct Update {
-    /// A LinuxResources document; the fields below are then ignored.
+    /// A LinuxResources document; the fields below are then ignored, but for the two of Intel RDT.
     pub resources: Option<Vec<u8>>,
     /// 10..=1000.
     pub blkio_weight: Option<u16>,
@@ -147,9 +147,9 @@ pub struct Update {
     pub memory_swap: Option<i64>,
     /// Tasks; -1 is unlimited.
     pub pids_limit: Option<i64>,
-    /// Intel RDT: not supported yet, refused.
+    /// Lines of the class's `schemata` for the cache; also beside `resources`.
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT: not supported yet, refused.
+    /// Its line for the memory bandwidth, `MB:…`; also beside `resources`.
     pub mem_bw_schema: Option<String>,
 }
 

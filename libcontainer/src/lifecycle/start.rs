@@ -83,7 +83,13 @@ fn poststart(ctx: &Context, container: &Container) -> Result<()> {
         let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         super::delete::wait_for_end(&container, pidfd.as_fd())?;
     }
-    destroy(&container.dir, container.cgroup()?.as_ref(), &set, &hook_state(&container))?;
+    destroy(
+        &container.dir,
+        container.cgroup()?.as_ref(),
+        container.intel_rdt()?.as_ref(),
+        &set,
+        &hook_state(&container),
+    )?;
     Err(e)
 }
 

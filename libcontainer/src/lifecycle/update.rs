@@ -3,8 +3,9 @@
 use super::container::{Container, PRIVATE};
 use super::pause::cgroup;
 use super::request::{Context, Status, Update};
+use super::update_rdt::RdtChange;
 use crate::cgroups::{UpdatePlan, merge};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::spec::write::ToJson;
 use crate::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
@@ -19,16 +20,6 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
         Status::Stopped | Status::Creating => return Err(Error::state("container not running")),
         _ => {}
     }
-    for (asked, flag) in [(&request.l3_cache_schema, "--l3-cache-schema"), (&request.mem_bw_schema, "--mem-bw-schema")]
-    {
-        if asked.is_some() {
-            return Err(Error::config(vec![Problem::new(
-                "/linux/intelRdt",
-                "unsupported",
-                format!("{flag}: not supported yet"),
-            )]));
-        }
-    }
     let new = match &request.resources {
         Some(text) => spec::resources(text, "resources")?.value,
         None => from_flags(request),
@@ -39,6 +30,7 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
     let old =
         if private.resources.is_null() { Resources::default() } else { spec::resources(&old_text, PRIVATE)?.value };
     let facts = HostFacts::lazy(ctx.rootless);
+    let rdt = RdtChange::plan(&private, request)?;
     let mut problems = Vec::new();
     let plan = UpdatePlan::build(&stored, facts.layout()?, &old, &new, &mut problems);
     if !problems.is_empty() {
@@ -47,7 +39,14 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
     for ignored in plan.ignored() {
         log::warn!("{ignored}");
     }
-    plan.apply(&stored)?;
+    // First, and taken back when the rest is refused: the flags of a call act together.
+    let rdt = rdt.map(RdtChange::apply).transpose()?;
+    if let Err(e) = plan.apply(&stored) {
+        if let Some(change) = rdt {
+            change.undo();
+        }
+        return Err(e);
+    }
     private.resources = merge(&old, &new).to_json();
     let program = filter.map(|f| f.to_bytes()).unwrap_or_default();
     container.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)

@@ -12,6 +12,7 @@ use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
+use crate::intel_rdt::{self, RdtPlan};
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
@@ -47,6 +48,10 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// The syscall filter.
     pub seccomp: Option<Filter>,
+    /// The class of service in resctrl.
+    pub intel_rdt: Option<RdtPlan>,
+    /// Fields outside the cgroup's that have no effect.
+    pub ignored: Vec<Problem>,
     /// Network interfaces to move in.
     pub net_devices: Vec<NetDevice>,
     /// Hooks of all kinds.
@@ -105,6 +110,10 @@ impl Plan {
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, &mut problems)?;
         let seccomp = linux.seccomp.as_ref().and_then(|s| seccomp::plan(s, process.no_new_privileges, &mut problems));
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        let intel_rdt = match &linux.intel_rdt {
+            Some(rdt) => intel_rdt::plan(rdt, &inputs.request.id, facts.resctrl()?, &mut problems),
+            None => None,
+        };
         let net_devices = plan_net_devices(linux, facts, &namespaces, &mut problems);
         let hooks = plan_hooks(spec, &mut problems);
         let views = match (&cgroup, inputs.cgroup_driver) {
@@ -145,6 +154,8 @@ impl Plan {
             rootfs,
             process,
             seccomp,
+            intel_rdt,
+            ignored: linux.intel_rdt.iter().flat_map(intel_rdt::ignored).collect(),
             net_devices,
             hooks,
             steps,
@@ -178,11 +189,7 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
         problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
     }
     let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
-    for (asked, field) in [
-        (linux.intel_rdt.is_some(), "intelRdt"),
-        (linux.memory_policy.is_some(), "memoryPolicy"),
-        (personality, "personality"),
-    ] {
+    for (asked, field) in [(linux.memory_policy.is_some(), "memoryPolicy"), (personality, "personality")] {
         if asked {
             problems.push(Problem::unsupported(format!("/linux/{field}")));
         }

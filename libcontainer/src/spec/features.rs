@@ -101,7 +101,7 @@ fn value(version: &str, commit: &str) -> Value {
             },
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
-            "intelRdt": {"enabled": false},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
             "memoryPolicy": {"modes": [], "flags": []},
             "mountExtensions": {"idmap": {"enabled": false}},
             "netDevices": {"enabled": true},

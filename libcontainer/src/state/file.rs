@@ -31,6 +31,9 @@ pub struct Intent {
     /// The cgroup as `cgroups::Stored` writes it; null for none.
     #[serde(default)]
     pub cgroup: Value,
+    /// As `intel_rdt::Stored` writes it; null for none.
+    #[serde(default)]
+    pub intel_rdt: Value,
     /// Absolute bundle path.
     #[serde(default)]
     pub bundle: String,
@@ -58,6 +61,9 @@ pub struct State {
     /// Controller to absolute directory; the v2 tree under "".
     #[serde(default)]
     pub cgroup_paths: serde_json::Map<String, Value>,
+    /// Directory of the class in resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt_path: Option<String>,
     /// `NEWPID` to `/proc/PID/ns/pid`, and so on.
     #[serde(default)]
     pub namespace_paths: std::collections::BTreeMap<String, String>,
@@ -139,6 +145,9 @@ pub struct Private {
     /// As `cgroups::Stored` writes it; null for none.
     #[serde(default)]
     pub cgroup: Value,
+    /// As `intel_rdt::Stored` writes it; null for none.
+    #[serde(default)]
+    pub intel_rdt: Value,
     /// The resources of the last create or update, OCI form.
     #[serde(default)]
     pub resources: Value,
