@@ -136,6 +136,7 @@ const FEATURES: &[(&str, &str)] = &[
     ("seccomp/arguments", "argument conditions"),
     ("seccomp/arch", "the 32-bit architecture"),
     ("seccomp/kill", "kill actions"),
+    ("seccomp/notify", "SCMP_ACT_NOTIFY, listenerPath and listenerMetadata, in create, run and exec"),
     ("hooks/kinds", "six kinds, in order"),
     ("hooks/place", "namespace and working directory"),
     ("hooks/env", "environment"),

@@ -17,6 +17,7 @@ mod namespaces;
 mod process;
 mod rootfs;
 mod seccomp;
+mod seccomp_notify;
 mod stdio;
 mod unsupported;
 mod update;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Case> {
         process::cases(),
         rootfs::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         stdio::cases(),
         unsupported::cases(),
         update::cases(),

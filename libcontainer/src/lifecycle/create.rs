@@ -192,8 +192,9 @@ impl<'p> Creation<'p> {
         }
         self.write_private()?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
+        let agent_socket = self.prepared.agent_socket.take();
         let pending = self.prepare_state(init)?;
-        let master = self.converse(signals)?;
+        let master = self.converse(signals, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             cgroup.write(plan, Phase::Final)?;
         }
@@ -247,7 +248,7 @@ impl<'p> Creation<'p> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals) -> Result<Option<OwnedFd>> {
+    fn converse(&self, signals: &Signals, mut agent_socket: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -270,6 +271,13 @@ impl<'p> Creation<'p> {
                     }
                 }
                 FromChild::Console(fd) => master = Some(fd),
+                FromChild::Listener(number) => {
+                    if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
+                        let state = self.prepared.hook_state.document("creating", spawned.pid);
+                        agent.hand_over(socket, spawned, number, &state)?;
+                    }
+                    proceed()?;
+                }
                 FromChild::Ready => return Ok(master),
                 other => return Err(self.explain(spawned.failure(other, &plan.steps))),
             }
@@ -358,6 +366,7 @@ impl<'p> Creation<'p> {
             no_new_keyring: self.no_new_keyring,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            seccomp_agent: plan.agent.clone(),
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();

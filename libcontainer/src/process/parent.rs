@@ -328,7 +328,7 @@ fn step_code(act: &Act) -> &'static str {
         Act::FindProgram => "program",
         Act::CreateContainerHook(_) => "hook",
         Act::Rootfs(_) => "rootfs",
-        Act::Seccomp => "seccomp",
+        Act::Seccomp | Act::SeccompListener { .. } => "seccomp",
         Act::Attach => "cgroup",
         _ => "kernel",
     }
