@@ -91,6 +91,8 @@ pub const DIFFERENCES: &[Difference] = &[
         "seccomp flags are refused",
         &["seccomp::flags", "seccomp_notify::flags", "seccomp_notify::flag_alone"],
     ),
+    always(Runc, "", "loads filters by prctl, without SPEC_ALLOW", &["seccomp::flags_default"]),
+    always(Runc, "", "does not know the newest architectures", &["seccomp::arch_names"]),
     always(Runc, "", "listenerMetadata without listenerPath is accepted", &["seccomp_notify::metadata_alone"]),
     always(Runc, "", "an agent's path is limited to 107 bytes", &["seccomp_notify::path_is_long"]),
     always(
@@ -155,6 +157,8 @@ pub const DIFFERENCES: &[Difference] = &[
         "with no_new_privs the filter is loaded in `start`, which is when the agent hears of it",
         &["seccomp_notify::create", "seccomp_notify::agent_is_silent", "seccomp_notify::denied_what_init_needs"],
     ),
+    always(Crun, "", "does not know the newest architectures", &["seccomp::arch_names"]),
+    always(Crun, "", "calls newer than the profile get the default errno", &["seccomp::new_calls"]),
     always(Crun, "", "tells the agent a pid of 0 in exec", &["seccomp_notify::exec"]),
     always(Crun, "", "an agent's path must be absolute", &["seccomp_notify::relative_path"]),
     always(Crun, "", "takes no SECCOMP_FILTER_FLAG_TSYNC beside a listener", &["seccomp_notify::flags"]),

@@ -14,7 +14,7 @@ use crate::container::{Container, Lab};
 use crate::elf;
 use crate::verdict::{Check, expect, has, lacks, same, skip, until};
 
-const ROW: &str = "seccomp/notify";
+const ROW: &str = "seccomp/listener";
 
 /// personality(2) of x86_64, which no shell and no runtime calls by itself.
 const PERSONALITY: i32 = 135;
@@ -393,9 +393,21 @@ fn features(lab: &Lab) -> Check {
     let out = lab.bare().arg("features").run()?;
     let document: Value = serde_json::from_str(out.ok()?)?;
     let seccomp = &document["linux"]["seccomp"];
-    let lists = |member: &str, word: &str| seccomp[member].as_array().is_some_and(|list| list.contains(&json!(word)));
-    expect(lists("actions", "SCMP_ACT_NOTIFY"), "no SCMP_ACT_NOTIFY")?;
-    expect(lists("knownFlags", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"), "the flag is not known")?;
-    let supported = lists("supportedFlags", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
-    same("the flag is supported", supported, crate::host::kernel() >= (5, 19))
+    let words = |prefix: &str, words: &str| -> Vec<Value> {
+        words.split_ascii_whitespace().map(|word| json!(format!("{prefix}{word}"))).collect()
+    };
+    let same = |member: &str, mut wanted: Vec<Value>| {
+        let mut listed = seccomp[member].as_array().cloned().unwrap_or_default();
+        listed.sort_by_key(Value::to_string);
+        wanted.sort_by_key(Value::to_string);
+        same(member, listed, wanted)
+    };
+    expect(seccomp["enabled"] == true, "seccomp is not enabled")?;
+    same("actions", words("SCMP_ACT_", "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG NOTIFY"))?;
+    same("operators", words("SCMP_CMP_", "NE LT LE EQ GE GT MASKED_EQ"))?;
+    same("archs", words("SCMP_ARCH_", super::seccomp::ARCHS))?;
+    let flags = |flags: &str| words("SECCOMP_FILTER_FLAG_", flags);
+    same("knownFlags", flags("TSYNC LOG SPEC_ALLOW WAIT_KILLABLE_RECV"))?;
+    let newest = if crate::host::kernel() >= (5, 19) { " WAIT_KILLABLE_RECV" } else { "" };
+    same("supportedFlags", flags(&format!("TSYNC LOG SPEC_ALLOW{newest}")))
 }
