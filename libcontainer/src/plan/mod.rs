@@ -15,6 +15,7 @@ use crate::host::HostFacts;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
+use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::Step;
@@ -49,6 +50,8 @@ pub struct Plan {
     pub seccomp: Option<Filter>,
     /// Who answers its NOTIFY.
     pub agent: Option<Agent>,
+    /// Network interfaces to move in.
+    pub net_devices: Vec<NetDevice>,
     /// Hooks of all kinds.
     pub hooks: HookSet,
     /// The child's work.
@@ -106,6 +109,7 @@ impl Plan {
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, &mut problems);
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         let notifies = seccomp.as_ref().is_some_and(Filter::has_listener);
+        let net_devices = plan_net_devices(linux, facts, &namespaces, &mut problems);
         let hooks = plan_hooks(spec, &mut problems);
         let views = match (&cgroup, inputs.cgroup_driver) {
             (Some(cgroup), _) => cgroup.mount_views(),
@@ -126,6 +130,7 @@ impl Plan {
             seccomp: Filter::load(seccomp.as_ref(), facts.is_root()),
             gate: inputs.gate,
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
+            net_devices: !net_devices.is_empty(),
         };
         let steps = parts.steps(&mut rootfs, names);
         Ok(Plan {
@@ -145,6 +150,7 @@ impl Plan {
             process,
             agent: linux.seccomp.as_ref().filter(|_| notifies).map(notify::agent),
             seccomp,
+            net_devices,
             hooks,
             steps,
         })
@@ -178,7 +184,6 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
     }
     let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
     for (asked, field) in [
-        (!linux.net_devices.0.is_empty(), "netDevices"),
         (linux.intel_rdt.is_some(), "intelRdt"),
         (linux.memory_policy.is_some(), "memoryPolicy"),
         (personality, "personality"),
@@ -268,6 +273,18 @@ fn plan_seccomp(
         problems.push(Problem::new("/linux/seccomp/flags", "seccomp-flag", message));
     }
     Some(filter)
+}
+
+fn plan_net_devices(
+    linux: &Linux<'_>,
+    facts: &HostFacts,
+    namespaces: &NamespacePlan,
+    problems: &mut Vec<Problem>,
+) -> Vec<NetDevice> {
+    if linux.net_devices.0.is_empty() {
+        return Vec::new();
+    }
+    net_devices::plan(&linux.net_devices, namespaces, facts.permitted(), problems)
 }
 
 fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
