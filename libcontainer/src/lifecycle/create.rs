@@ -19,7 +19,9 @@ use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
+use crate::process::parent::{
+    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps, write_oom_score,
+};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rfc3339;
@@ -488,13 +490,6 @@ fn waits_for_us(steps: &[Step]) -> bool {
 fn later_hooks(hooks: &HookSet) -> serde_json::Value {
     let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !hooks.of(*k).is_empty());
     if later { hooks.to_json() } else { serde_json::Value::Null }
-}
-
-pub(crate) fn write_oom_score(pid: i32, score: i32) -> Result<()> {
-    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
-        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
-        e.hint("lowering it needs CAP_SYS_RESOURCE")
-    })
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
