@@ -18,6 +18,7 @@ mod net_devices;
 mod process;
 mod rootfs;
 mod seccomp;
+mod seccomp_notify;
 mod stdio;
 mod unsupported;
 mod update;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         process::cases(),
         rootfs::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         stdio::cases(),
         unsupported::cases(),
         update::cases(),
