@@ -3,8 +3,15 @@
 use crate::peers::{Difference, always, sometimes};
 use crate::runtime::Kind::{Crun, Runc};
 
+mod seccomp;
+
+/// All rows, area by area.
+pub fn all() -> impl Iterator<Item = &'static Difference> {
+    [DIFFERENCES, seccomp::SECCOMP].into_iter().flatten()
+}
+
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.
-pub const DIFFERENCES: &[Difference] = &[
+const DIFFERENCES: &[Difference] = &[
     always(
         Runc,
         "",
@@ -85,7 +92,6 @@ pub const DIFFERENCES: &[Difference] = &[
     always(Runc, "", "writes no hugetlb reservation limit", &["cgroup::limit_hugetlb_reservation"]),
     always(Runc, "hybrid", "a pids limit of 0 is no limit", &["cgroup::pids_zero"]),
     always(Runc, "", "a populated cgroup is only a warning", &["cgroup::populated"]),
-    always(Runc, "", "seccomp flags are refused", &["seccomp::flags"]),
     always(
         Runc,
         "",
@@ -175,6 +181,18 @@ pub const DIFFERENCES: &[Difference] = &[
             "net_devices::failed_rename",
             "net_devices::failed_create",
         ],
+    ),
+    always(
+        Runc,
+        "",
+        "linux.intelRdt without resctrl is ignored, or refused without its place",
+        &["intel_rdt::absent", "intel_rdt::names", "intel_rdt::forms", "intel_rdt::update_without_class"],
+    ),
+    always(
+        Crun,
+        "",
+        "linux.intelRdt without resctrl is ignored",
+        &["intel_rdt::absent", "intel_rdt::names", "intel_rdt::forms"],
     ),
     always(
         Crun,
@@ -442,7 +460,7 @@ pub const DIFFERENCES: &[Difference] = &[
         Crun,
         "",
         "update: sizes take no unit, a block weight needs a file this kernel lacks, no RDT flags",
-        &["update::memory_48M", "update::rdt", "update::blkio_weight"],
+        &["update::memory_48M", "update::rdt", "update::blkio_weight", "intel_rdt::update_without_class"],
     ),
     always(Crun, "", "a killed create leaves cgroups behind", &["crash::kill"]),
     always(Crun, "", "strings that are too long for their purpose are cut or ignored", &["advisories::long_strings"]),

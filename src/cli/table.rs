@@ -209,8 +209,8 @@ const UPDATE: &[Flag] = &[
     value("kernel-memory", "BYTES", "ignored").hidden(),
     value("kernel-memory-tcp", "BYTES", "ignored").hidden(),
     value("pids-limit", "N", "limit of processes and threads; -1: unlimited"),
-    value("l3-cache-schema", "SCHEMA", "Intel RDT: not supported yet, refused").hidden(),
-    value("mem-bw-schema", "SCHEMA", "Intel RDT: not supported yet, refused").hidden(),
+    value("l3-cache-schema", "SCHEMA", "cache lines of the class of service in resctrl"),
+    value("mem-bw-schema", "SCHEMA", "its line for the memory bandwidth, which begins with MB:"),
 ];
 
 const SPEC: &[Flag] = &[

@@ -137,13 +137,12 @@ fn features(lab: &Lab) -> Check {
     if lab.is_wherry() {
         let tested = mounts::tested_options();
         same("mount options", list("/mountOptions").into_iter().collect::<BTreeSet<_>>(), tested)?;
-        for what in ["apparmor", "selinux", "intelRdt"] {
+        for what in ["apparmor", "selinux"] {
             let enabled = &features["linux"][what]["enabled"];
             expect(enabled == false, format!("{what} is not supported, but features says {enabled}"))?;
         }
         same("memory policies", &features["linux"]["memoryPolicy"]["modes"], &json!([]))?;
         same("idmap", &features["linux"]["mountExtensions"]["idmap"]["enabled"], &json!(false))?;
-        expect(!list("/linux/seccomp/actions").contains(&"SCMP_ACT_NOTIFY"), "SCMP_ACT_NOTIFY is not supported")?;
     } else {
         for option in ["bind", "rbind", "ro", "nosuid", "rro", "rnosuid", "rprivate", "tmpcopyup"] {
             expect(list("/mountOptions").contains(&option), format!("no mount option {option}"))?;

@@ -38,6 +38,12 @@ impl HookSet {
         Value::Object(out)
     }
 
+    /// The stored form where a later command runs one of them (poststart, poststop), else null.
+    pub fn for_later_commands(&self) -> Value {
+        let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !self.of(*k).is_empty());
+        if later { self.to_json() } else { Value::Null }
+    }
+
     /// Reads [`HookSet::to_json`]'s form again.
     ///
     /// # Errors
