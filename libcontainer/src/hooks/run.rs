@@ -19,6 +19,7 @@ use crate::sys::signalfd::{SignalSet, set_mask, take_pending};
 use crate::sys::spawn::{File, Program, StringArray, spawn};
 use crate::sys::wait::{Exit, wait_pidfd};
 use crate::terminal::signals::Signals;
+use crate::trace;
 
 /// The environment of a hook whose configuration has none.
 #[derive(Clone, Copy)]
@@ -64,6 +65,11 @@ pub fn run_all(kind: HookKind, hooks: &[Hook], state: &[u8], setting: Setting<'_
 /// `ErrorKind::Hook`: it could not be executed, failed, was killed, or ran past its timeout. The text has kind, number and
 /// the last output; never a value of its environment. `ErrorKind::Interrupted`: a signal asked to stop.
 pub fn run(kind: HookKind, index: usize, hook: &Hook, state: &[u8], setting: Setting<'_>) -> Result<()> {
+    let name = || format!("{} hook #{index} {}", kind.as_str(), hook.path.to_string_lossy());
+    trace::span(name, || run_one(kind, index, hook, state, setting))
+}
+
+fn run_one(kind: HookKind, index: usize, hook: &Hook, state: &[u8], setting: Setting<'_>) -> Result<()> {
     // A hook that closes its stdin must not end us: SIGPIPE is blocked for the time being, and taken if it came.
     let mask = set_mask(SignalSet::ALL).map_err(|e| setup_error(kind, index, "block signals", e))?;
     let end = Running::start(hook, setting).and_then(|mut r| {
