@@ -17,6 +17,7 @@ use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::namespaces::{self, IdMaps};
+use crate::net_devices::Transfer;
 use crate::notify_socket::{NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
@@ -158,6 +159,24 @@ impl<'p> Creation<'p> {
 
     /// Everything from the cgroup to the state on disk. The result is the terminal's master, in the foreground.
     fn launch(&mut self, request: &Create, start: Start, signals: &Signals) -> Result<Option<OwnedFd>> {
+        let mut interfaces = None;
+        let launched = self.launch_with(request, start, signals, &mut interfaces);
+        if launched.is_err()
+            && let Some(interfaces) = interfaces
+        {
+            // Before init dies: its network namespace would take virtual interfaces along.
+            interfaces.undo();
+        }
+        launched
+    }
+
+    fn launch_with(
+        &mut self,
+        request: &Create,
+        start: Start,
+        signals: &Signals,
+        interfaces: &mut Option<Transfer>,
+    ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
             let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan))?;
             self.stored = Some(cgroup.stored());
@@ -184,7 +203,7 @@ impl<'p> Creation<'p> {
         staged(ParentStage::PrivateState, || self.write_private())?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
         let pending = staged(ParentStage::StateFile, || self.prepare_state(init))?;
-        let master = self.converse(signals)?;
+        let master = self.converse(signals, interfaces)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             staged(ParentStage::LastLimits, || cgroup.write(plan, Phase::Final))?;
         }
@@ -240,7 +259,7 @@ impl<'p> Creation<'p> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals) -> Result<Option<OwnedFd>> {
+    fn converse(&self, signals: &Signals, interfaces: &mut Option<Transfer>) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -253,11 +272,15 @@ impl<'p> Creation<'p> {
                     }
                     proceed()?;
                 }
+                FromChild::Network(socket) => {
+                    let transfer = interfaces.insert(Transfer::begin(socket.as_fd())?);
+                    staged(ParentStage::NetDevices, || transfer.bring_in(&plan.net_devices))?;
+                }
                 FromChild::MountsDone => {
                     if let (Some(cgroup), Some(plan)) = (&self.cgroup, &plan.cgroup) {
                         staged(ParentStage::Limits, || cgroup.write(plan, Phase::Limits))?;
                     }
-                    if waits_for_hooks(&plan.steps) {
+                    if waits_for_us(&plan.steps) {
                         let kinds = [HookKind::Prestart, HookKind::CreateRuntime];
                         staged(ParentStage::RuntimeHooks, || self.runtime_hooks(&kinds, "creating", Some(signals)))?;
                         proceed()?;
@@ -411,7 +434,7 @@ fn no_child() -> Error {
     Error::new(ErrorKind::Internal, "internal", "there is no child")
 }
 
-fn waits_for_hooks(steps: &[Step]) -> bool {
+fn waits_for_us(steps: &[Step]) -> bool {
     steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true }))
 }
 

@@ -2,7 +2,7 @@
 //! `plan` does. Everything that is wrong is found at once, type errors and missing files included.
 
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -10,9 +10,9 @@ use nix::errno::Errno;
 use super::prepare::check_rootfs;
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::host::HostFacts;
-use crate::namespaces;
 use crate::plan::{Inputs, Outline, Plan};
 use crate::spec::{self, Namespace, Spec};
+use crate::{namespaces, net_devices};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -66,6 +66,13 @@ pub(crate) fn examine(
             Ok(fd) => out.joined.push(fd),
             Err(e) => out.refused.push(e),
         }
+    }
+    if let Ok(plan) = &decided
+        && out.refused.is_empty()
+    {
+        let network = plan.namespaces.join.iter().position(|j| j.flag == namespaces::NET);
+        let network = network.and_then(|i| out.joined.get(i)).map(AsFd::as_fd);
+        out.refused.extend(net_devices::check(&plan.net_devices, network).err());
     }
     out.plan = decided.ok().filter(|_| !out.mistyped);
     Ok(out)

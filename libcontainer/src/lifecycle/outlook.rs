@@ -196,6 +196,10 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str) -> Vec<(String, String)>
             maps.map(|(file, text, at)| (format!("write {:?} to {file} of init", text.trim_end()), at.to_owned()))
                 .collect()
         }
+        ParentStage::NetDevices => {
+            let devices = plan.net_devices.iter();
+            devices.map(|d| (format!("move interface {} in as {}", d.host, d.name), d.pointer.clone())).collect()
+        }
         ParentStage::Limits => values(Phase::Limits),
         ParentStage::RuntimeHooks => hooks(&[HookKind::Prestart, HookKind::CreateRuntime]),
         ParentStage::LastLimits => values(Phase::Final),

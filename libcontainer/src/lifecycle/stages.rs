@@ -21,6 +21,7 @@ pub(crate) enum ParentStage {
     PrivateState,
     StateFile,
     IdMaps,
+    NetDevices,
     Limits,
     RuntimeHooks,
     LastLimits,
@@ -68,6 +69,8 @@ pub(crate) enum Moment {
     BeforeChild,
     /// While it waits for its id maps.
     IdMaps,
+    /// When it has handed out its network namespace.
+    Network,
     /// When it has reported its mounts.
     MountsDone,
     /// When it is ready.
@@ -83,6 +86,7 @@ impl Moment {
     pub(crate) fn after(act: &Act) -> Option<Moment> {
         match act {
             Act::AwaitIdMaps { .. } => Some(Moment::IdMaps),
+            Act::HandOutNetwork => Some(Moment::Network),
             Act::MountsDone { .. } => Some(Moment::MountsDone),
             Act::Ready => Some(Moment::Ready),
             Act::Gate => Some(Moment::Gate),
@@ -183,6 +187,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         Moment::IdMaps,
         "id maps",
         "only a process above the user namespace may write them",
+    ),
+    row(
+        ParentStage::NetDevices,
+        By::Create,
+        Moment::Network,
+        "network interfaces",
+        "before hooks and sysctl, which may look for them; by a socket that init opened in its namespace",
     ),
     row(
         ParentStage::Limits,
