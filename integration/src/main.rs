@@ -28,6 +28,7 @@ mod run;
 mod runtime;
 mod sys;
 mod terminal;
+mod traces;
 mod verdict;
 
 use std::process::ExitCode;

@@ -15,10 +15,12 @@ mod limits;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod plan;
 mod process;
 mod rootfs;
 mod seccomp;
 mod stdio;
+mod trace;
 mod unsupported;
 mod update;
 
@@ -55,10 +57,12 @@ pub fn all() -> Vec<Case> {
         mounts::cases(),
         namespaces::cases(),
         net_devices::cases(),
+        plan::cases(),
         process::cases(),
         rootfs::cases(),
         seccomp::cases(),
         stdio::cases(),
+        trace::cases(),
         unsupported::cases(),
         update::cases(),
     ]

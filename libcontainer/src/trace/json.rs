@@ -72,7 +72,7 @@ mod tests {
         let all: Vec<Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(all.len(), 4);
         assert_eq!((&all[2]["name"], &all[2]["dur"]), (&json!("create"), &json!(8.0)));
-        assert_eq!(all[2]["args"], json!({"begun": "1970-01-01T00:00:00.000001Z", "failed": "mount: no"}));
+        assert_eq!(all[2]["args"], json!({"begun": "1970-01-01T00:00:00.000001000Z", "failed": "mount: no"}));
         let expected = json!({"name": "mount \"x\"\n", "ph": "X", "pid": 1, "tid": 2, "ts": 1.5, "dur": 1.5,
             "args": {"stage": "mounts", "pointer": "/mounts/0", "failed": "no"}});
         assert_eq!(all[3], expected);
