@@ -19,6 +19,7 @@ mod plan;
 mod process;
 mod rootfs;
 mod seccomp;
+mod seccomp_notify;
 mod stdio;
 mod trace;
 mod unsupported;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         process::cases(),
         rootfs::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         stdio::cases(),
         trace::cases(),
         unsupported::cases(),

@@ -18,16 +18,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::namespaces::{self, IdMaps};
 use crate::net_devices::Transfer;
-use crate::notify_socket::{NotifySocket, Readiness};
+use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
+use crate::process::parent::{
+    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps, write_oom_score,
+};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rootfs::Rootfs;
 use crate::state::dir::{make_gate, write_pid_file};
 use crate::state::{Identity, StateDir};
-use crate::sys::alloc::live_long;
+use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
@@ -98,6 +100,7 @@ pub(crate) fn run_telling(
         _ => foreground::wait(&signals, process, readiness.as_mut()),
     };
     let exit = trace::span(|| "the program runs", watch);
+    end_soon();
     let exit = match exit {
         Ok(exit) => exit,
         Err(e) => return Err(creation.undo(e)),
@@ -151,7 +154,11 @@ impl<'p> Creation<'p> {
             notify_host: request.notify_socket.clone(),
             no_new_keyring: request.no_new_keyring,
         };
-        match staged(ParentStage::Intent, || creation.write_intent(ctx)) {
+        let begun = match &creation.notify_host {
+            Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
+            None => Ok(()),
+        };
+        match begun.and_then(|()| staged(ParentStage::Intent, || creation.write_intent(creation.stored.as_ref()))) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
@@ -178,7 +185,8 @@ impl<'p> Creation<'p> {
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
-            let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan))?;
+            let intent = &mut |stored: &Stored| self.write_intent(Some(stored));
+            let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan, intent))?;
             self.stored = Some(cgroup.stored());
             let attach = staged(ParentStage::BeforeAttach, || cgroup.write(plan, Phase::BeforeAttach));
             self.cgroup = Some(cgroup);
@@ -202,8 +210,9 @@ impl<'p> Creation<'p> {
         }
         staged(ParentStage::PrivateState, || self.write_private())?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
+        let agent_socket = self.prepared.agent_socket.take();
         let pending = staged(ParentStage::StateFile, || self.prepare_state(init))?;
-        let master = self.converse(signals, interfaces)?;
+        let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             staged(ParentStage::LastLimits, || cgroup.write(plan, Phase::Final))?;
         }
@@ -259,7 +268,12 @@ impl<'p> Creation<'p> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals, interfaces: &mut Option<Transfer>) -> Result<Option<OwnedFd>> {
+    fn converse(
+        &self,
+        signals: &Signals,
+        interfaces: &mut Option<Transfer>,
+        mut agent_socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -287,6 +301,13 @@ impl<'p> Creation<'p> {
                     }
                 }
                 FromChild::Console(fd) => master = Some(fd),
+                FromChild::Listener(number) => {
+                    if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
+                        let state = self.prepared.hook_state.document("creating", spawned.pid);
+                        staged(ParentStage::Agent, || agent.hand_over(socket, spawned, number, &state))?;
+                    }
+                    proceed()?;
+                }
                 FromChild::Ready => return Ok(master),
                 other => return Err(self.explain(spawned.failure(other, &plan.steps))),
             }
@@ -436,11 +457,4 @@ fn no_child() -> Error {
 
 fn waits_for_us(steps: &[Step]) -> bool {
     steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true }))
-}
-
-pub(crate) fn write_oom_score(pid: i32, score: i32) -> Result<()> {
-    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
-        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
-        e.hint("lowering it needs CAP_SYS_RESOURCE")
-    })
 }

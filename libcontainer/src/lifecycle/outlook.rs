@@ -202,6 +202,10 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str) -> Vec<(String, String)>
         }
         ParentStage::Limits => values(Phase::Limits),
         ParentStage::RuntimeHooks => hooks(&[HookKind::Prestart, HookKind::CreateRuntime]),
+        ParentStage::Agent => {
+            let agent = plan.agent.iter().map(|a| format!("send the seccomp listener to {}", a.path));
+            agent.map(|text| (text, "/linux/seccomp/listenerPath".to_owned())).collect()
+        }
         ParentStage::LastLimits => values(Phase::Final),
         ParentStage::CommitState => one(format!("rename {directory}/.state.json.tmp to state.json"), ""),
         ParentStage::Release => one(format!("unlink {directory}/intent.json"), ""),

@@ -16,6 +16,7 @@ use crate::plan::{Inputs, Plan};
 use crate::process::child::HookState;
 use crate::procfs::host;
 use crate::rootfs::open_rootfs;
+use crate::seccomp::notify::Agent;
 use crate::spec;
 use crate::state::dir::check_id;
 use crate::sys::fd::is_inheritable;
@@ -33,6 +34,8 @@ pub(crate) struct Prepared {
     pub joined: Vec<OwnedFd>,
     pub console_socket: Option<OwnedFd>,
     pub pidfd_socket: Option<OwnedFd>,
+    /// The connection to the seccomp agent.
+    pub agent_socket: Option<OwnedFd>,
     pub hook_state: HookState,
 }
 
@@ -62,7 +65,11 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         notify_dir: request.notify_socket.as_ref().map(notify),
     };
     let name = config_path.display().to_string();
-    let (plan, joined) = examine(&text, &name, &facts, &inputs, |_, _| ())?.settle(request.strict, &name)?;
+    let (mut plan, joined) = examine(&text, &name, &facts, &inputs, |_, _| ())?.settle(request.strict, &name)?;
+    if let Some(agent) = &mut plan.agent {
+        // Relative paths are the bundle's; exec connects again, wherever it is called.
+        agent.path = Path::new(&bundle).join(&agent.path).display().to_string();
+    }
     terminal::check(terminal::Request {
         terminal: plan.process.terminal,
         detached: start != Start::Foreground,
@@ -73,6 +80,7 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         joined,
         console_socket: request.console_socket.as_deref().map(console_socket::connect).transpose()?,
         pidfd_socket: request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?,
+        agent_socket: plan.agent.as_ref().map(Agent::connect).transpose()?,
         hook_state: HookState {
             oci_version: plan.oci_version.clone(),
             id: request.id.clone(),

@@ -24,6 +24,7 @@ pub(crate) enum ParentStage {
     NetDevices,
     Limits,
     RuntimeHooks,
+    Agent,
     LastLimits,
     CommitState,
     Announce,
@@ -73,6 +74,8 @@ pub(crate) enum Moment {
     Network,
     /// When it has reported its mounts.
     MountsDone,
+    /// When it has a listener.
+    Listener,
     /// When it is ready.
     Ready,
     /// While it waits at the gate.
@@ -88,6 +91,7 @@ impl Moment {
             Act::AwaitIdMaps { .. } => Some(Moment::IdMaps),
             Act::HandOutNetwork => Some(Moment::Network),
             Act::MountsDone { .. } => Some(Moment::MountsDone),
+            Act::SeccompListener { .. } => Some(Moment::Listener),
             Act::Ready => Some(Moment::Ready),
             Act::Gate => Some(Moment::Gate),
             Act::Execute => Some(Moment::Running),
@@ -208,6 +212,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         Moment::MountsDone,
         "runtime hooks",
         "in the runtime's namespaces; the mounts are made, the root is not yet changed",
+    ),
+    row(
+        ParentStage::Agent,
+        By::Create,
+        Moment::Listener,
+        "seccomp agent",
+        "with the status creating, before init makes a call that it would have to answer",
     ),
     row(
         ParentStage::LastLimits,

@@ -151,7 +151,7 @@ impl ChildTrace {
         if let Some(word) = self.words.get(index) {
             word.store(if self.silent { UNTIMED } else { now() }, Ordering::Relaxed);
         }
-        self.silent |= matches!(act, Act::Seccomp);
+        self.silent |= matches!(act, Act::Seccomp | Act::SeccompListener { .. });
     }
 
     /// In the child, when the nth step failed.

@@ -9,28 +9,24 @@ use crate::cgroups::Stored;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{HookKind, HookSet};
 use crate::lifecycle::container::{INTENT, PRIVATE, STATE};
-use crate::lifecycle::request::Context;
 use crate::namespaces::KINDS;
 use crate::procfs::host;
+use crate::rfc3339;
 use crate::state::Identity;
 use crate::state::dir::Pending;
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
-use crate::{notify_socket, rfc3339};
 
 impl Creation<'_> {
-    pub(super) fn write_intent(&self, ctx: &Context) -> Result<()> {
+    pub(super) fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
         let proc_error = |e| Error::kernel("read /proc/self", e);
         let intent = Intent {
             schema: SCHEMA,
             runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
             boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
-            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
             bundle: self.prepared.bundle.clone(),
             oci_version: self.prepared.plan.oci_version.clone(),
         };
-        if self.notify_host.is_some() {
-            notify_socket::prepare(&ctx.root.join(self.dir.id()))?;
-        }
         self.dir.write(INTENT, &to_json(&intent)?, 0o600)
     }
 
@@ -45,6 +41,7 @@ impl Creation<'_> {
             no_new_keyring: self.no_new_keyring,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            seccomp_agent: plan.agent.clone(),
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
