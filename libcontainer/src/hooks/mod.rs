@@ -13,6 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use plan::environment_from;
+pub(crate) use run::{End, execute, signal_word};
 pub use run::{EnvDefault, Setting, run, run_all};
 
 /// The point of the life cycle at which a hook runs.

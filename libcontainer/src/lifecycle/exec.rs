@@ -190,7 +190,8 @@ fn plan(
     let base = if request.process.is_some() { "" } else { "/process" };
     let denies_capset = filter.is_some_and(seccomp::denies_capset);
     let seccomp = filter.is_some();
-    let inputs = Inputs { base, available, join: differing, seccomp, denies_capset, keyring, id: &request.id };
+    let root = nix::unistd::geteuid().is_root();
+    let inputs = Inputs { base, available, join: differing, root, seccomp, denies_capset, keyring, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
             && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)

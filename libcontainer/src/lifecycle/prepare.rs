@@ -48,7 +48,20 @@ pub(crate) enum Start {
     Foreground,
 }
 
-pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<Prepared> {
+/// Sockets that were connected already: the other side takes one connection only.
+pub(crate) struct Sockets {
+    pub console: Option<OwnedFd>,
+    pub pidfd: Option<OwnedFd>,
+}
+
+impl Sockets {
+    fn connect(request: &Create) -> Result<Sockets> {
+        let connect = |path: &Option<PathBuf>| path.as_deref().map(console_socket::connect).transpose();
+        Ok(Sockets { console: connect(&request.console_socket)?, pidfd: connect(&request.pidfd_socket)? })
+    }
+}
+
+pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: Option<Sockets>) -> Result<Prepared> {
     check_id(&request.id)?;
     let bundle = bundle_path(&request.bundle)?;
     let config_path = match &request.config {
@@ -81,10 +94,12 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
     let plan = Plan::build(&spec, &facts, &inputs)?;
     report_ignored(&plan, request.strict)?;
     check_rootfs(&plan)?;
+    let joined = namespaces::open_joined(&plan.namespaces)?;
+    let sockets = connected.map_or_else(|| Sockets::connect(request), Ok)?;
     Ok(Prepared {
-        joined: namespaces::open_joined(&plan.namespaces)?,
-        console_socket: request.console_socket.as_deref().map(console_socket::connect).transpose()?,
-        pidfd_socket: request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?,
+        joined,
+        console_socket: sockets.console,
+        pidfd_socket: sockets.pidfd,
         hook_state: HookState {
             oci_version: plan.oci_version.clone(),
             id: request.id.clone(),
