@@ -16,6 +16,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod stdio;
 mod unsupported;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Case> {
         namespaces::cases(),
         process::cases(),
         rootfs::cases(),
+        rootless::cases(),
         seccomp::cases(),
         stdio::cases(),
         unsupported::cases(),
