@@ -59,7 +59,7 @@ pub fn build(
     }
     process.keep_sys_admin = inputs.seccomp && !process.no_new_privileges;
     let oom_score = if inputs.root { None } else { process.oom_score_adj.take() };
-    let steps = in_order(EXEC_ORDER, |stage, out| match stage {
+    let steps = in_order(EXEC_ORDER, 32, |stage, out| match stage {
         Stage::Attach => {
             out.extend(oom_score.map(|s| step(Act::OomScore(s), &format!("{}/oomScoreAdj", inputs.base))));
             out.push(step(Act::Attach, ""));

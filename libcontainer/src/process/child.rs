@@ -15,7 +15,7 @@ use crate::rootfs::Rootfs;
 use crate::seccomp::Filter;
 use crate::sys::clone::{Cloned, exit_group};
 use crate::sys::exec::{self, close_range, reset_signals, set_signal_mask};
-use crate::sys::{clone, ids, ns, prctl};
+use crate::sys::{clone, ids, netlink, ns, prctl};
 use crate::terminal::pty::Pty;
 use crate::terminal::{WindowSize, console_socket};
 use crate::{cgroups, keyring, loopback, seccomp};
@@ -134,6 +134,7 @@ impl Child<'_> {
             Act::LeaveHost => self.leave_host(),
             Act::Fork(flags) => self.fork(*flags),
             Act::Keyring(..) | Act::NewSession | Act::LoopbackUp | Act::Hostname(_) | Act::Domainname(_) => name(act),
+            Act::HandOutNetwork => Ok(self.channel.network(netlink::open()?.as_fd())?),
             Act::MountsDone { wait, dumpable } => self.mounts_done(*wait, *dumpable),
             Act::CreateContainerHook(n) => self.hook(HookKind::CreateContainer, *n),
             Act::StartContainerHook(n) => self.hook(HookKind::StartContainer, *n),
