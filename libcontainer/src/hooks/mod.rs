@@ -94,6 +94,12 @@ impl HookSet {
         &self.by_kind[kind as usize]
     }
 
+    /// What is stored for later commands, when they have some to run.
+    pub fn later(&self) -> serde_json::Value {
+        let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !self.of(*k).is_empty());
+        if later { self.to_json() } else { serde_json::Value::Null }
+    }
+
     /// Whether there is no hook of any kind.
     pub fn is_empty(&self) -> bool {
         self.by_kind.iter().all(Vec::is_empty)

@@ -20,7 +20,7 @@ use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn};
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rfc3339;
@@ -400,7 +400,7 @@ impl Creation {
             namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
             no_new_keyring: self.no_new_keyring,
-            hooks: later_hooks(&plan.hooks),
+            hooks: plan.hooks.later(),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
             config_path: self.prepared.config_path.clone(),
         };
@@ -488,19 +488,6 @@ fn no_child() -> Error {
 
 fn waits_for_us(steps: &[Step]) -> bool {
     steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true, .. }))
-}
-
-/// Of the hooks only those that later commands run.
-fn later_hooks(hooks: &HookSet) -> serde_json::Value {
-    let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !hooks.of(*k).is_empty());
-    if later { hooks.to_json() } else { serde_json::Value::Null }
-}
-
-pub(crate) fn write_oom_score(pid: i32, score: i32) -> Result<()> {
-    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
-        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
-        e.hint("lowering it needs CAP_SYS_RESOURCE")
-    })
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::container::Container;
-use super::create::{block_signals, write_oom_score};
+use super::create::block_signals;
 use super::prepare::{check_preserved, read_document};
 use super::request::{Context, Exec, Started, Status};
 use crate::capabilities;
@@ -17,7 +17,7 @@ use crate::namespaces::{self, KINDS};
 use crate::plan::exec::{ExecPlan, Inputs, build};
 use crate::process::child::{Child, HookState};
 use crate::process::message::FromChild;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn};
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::procfs::{Procfs, host};
 use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::{self, Filter};

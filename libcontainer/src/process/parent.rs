@@ -161,6 +161,17 @@ pub fn raise_own_limits(limits: &[Limit]) {
     }
 }
 
+/// Writes the oom_score_adj of process `pid`.
+///
+/// # Errors
+/// EACCES when it is lowered without CAP_SYS_RESOURCE.
+pub fn write_oom_score(pid: i32, score: i32) -> Result<()> {
+    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
+        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
+        e.hint("lowering it needs CAP_SYS_RESOURCE")
+    })
+}
+
 impl Spawned {
     /// Where the list of steps has a fork: waits until the process that goes on is known, and reaps the one that made it.
     ///
