@@ -3,8 +3,16 @@
 use crate::peers::{Difference, always, sometimes};
 use crate::runtime::Kind::{Crun, Runc};
 
+mod rootless;
+mod seccomp;
+
+/// All rows, area by area.
+pub fn all() -> impl Iterator<Item = &'static Difference> {
+    [DIFFERENCES, seccomp::SECCOMP, rootless::ROOTLESS].into_iter().flatten()
+}
+
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.
-pub const DIFFERENCES: &[Difference] = &[
+const DIFFERENCES: &[Difference] = &[
     always(
         Runc,
         "",
@@ -85,7 +93,6 @@ pub const DIFFERENCES: &[Difference] = &[
     always(Runc, "", "writes no hugetlb reservation limit", &["cgroup::limit_hugetlb_reservation"]),
     always(Runc, "hybrid", "a pids limit of 0 is no limit", &["cgroup::pids_zero"]),
     always(Runc, "", "a populated cgroup is only a warning", &["cgroup::populated"]),
-    always(Runc, "", "seccomp flags are refused", &["seccomp::flags"]),
     always(
         Runc,
         "",
@@ -130,19 +137,6 @@ pub const DIFFERENCES: &[Difference] = &[
         "",
         "a mount point may be made through a link that is swapped in (CVE-2024-45310)",
         &["advisories::destination_swapped"],
-    ),
-    always(Runc, "", "rootless: refuses additional groups that /etc/subgid gives", &["rootless::subordinate_groups"]),
-    always(
-        Runc,
-        "hybrid",
-        "rootless: a cgroupsPath needs a cgroup of the user's in every hierarchy",
-        &["rootless::delegated"],
-    ),
-    always(
-        Runc,
-        "v2",
-        "rootless: fails where it may make the cgroup but not enter it, without naming the delegation",
-        &["rootless::outside_delegation"],
     ),
     always(
         Runc,
@@ -467,29 +461,4 @@ pub const DIFFERENCES: &[Difference] = &[
         &["advisories::executable_through_descriptor", "advisories::exec_cwd_through_descriptor"],
     ),
     always(Crun, "", "an empty SELinux label is a label, which the kernel refuses", &["unsupported::evidence"]),
-    always(
-        Crun,
-        "",
-        "rootless: has no flag --rootless and none for its template",
-        &["rootless::flag", "rootless::spec_template"],
-    ),
-    always(Crun, "", "rootless: the directory of containers has no sticky bit", &["rootless::lifecycle"]),
-    always(
-        Crun,
-        "",
-        "rootless: a container that is created or in its hooks cannot be joined",
-        &["rootless::exec_in_created", "rootless::hooks"],
-    ),
-    always(Crun, "", "rootless: additional groups that nobody can set are dropped", &["rootless::groups_refused"]),
-    always(Crun, "", "rootless: makes a user namespace that is not in the config", &["rootless::no_user_namespace"]),
-    always(Crun, "", "rootless: limits that cannot be set are dropped", &["rootless::limit_refused"]),
-    always(Crun, "", "rootless: exec does not set oomScoreAdj", &["rootless::oom_score"]),
-    always(Crun, "", "rootless: linux.devices are an error", &["rootless::devices"]),
-    always(
-        Crun,
-        "",
-        "rootless: a cgroupsPath needs a cgroup of the user's in every hierarchy",
-        &["rootless::delegated"],
-    ),
-    sometimes(Crun, "", "rootless: the output of exec -t may be cut", &["rootless::exec_terminal"]),
 ];

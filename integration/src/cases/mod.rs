@@ -19,6 +19,7 @@ mod process;
 mod rootfs;
 mod rootless;
 mod seccomp;
+mod seccomp_notify;
 mod stdio;
 mod unsupported;
 mod update;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         rootless::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         stdio::cases(),
         unsupported::cases(),
         update::cases(),

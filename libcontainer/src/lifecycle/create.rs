@@ -1,13 +1,12 @@
 //! `create` and `run`: intent, cgroup, clone, conversation with init, state; undone as a whole when anything fails.
 
+mod record;
+
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
-use nix::unistd::geteuid;
-
-use super::container::{GATE, INTENT, PRIVATE, STATE};
+use super::container::{GATE, INTENT};
 use super::destroy::{caller_environment, destroy, run_poststop};
 use super::prepare::{Prepared, Sockets, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
@@ -15,7 +14,7 @@ use crate::cgroups::{Cgroup, PERMISSION, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::namespaces::user::write_maps;
-use crate::namespaces::{self, IdMaps, KINDS};
+use crate::namespaces::{self, IdMaps};
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
@@ -23,10 +22,8 @@ use crate::process::message::FromChild;
 use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
-use crate::rfc3339;
 use crate::rootfs::Rootfs;
-use crate::state::dir::{Pending, make_gate, write_pid_file};
-use crate::state::file::{Intent, Own, Private, SCHEMA, State};
+use crate::state::dir::{make_gate, write_pid_file};
 use crate::state::{Identity, StateDir};
 use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
@@ -124,8 +121,11 @@ fn make(
         return Err(creation.undo(e));
     }
     // Root of a user namespace has no more rights over cgroups than their owners gave: planned anew as for any user.
-    let sockets =
-        Sockets { console: creation.prepared.console_socket.take(), pidfd: creation.prepared.pidfd_socket.take() };
+    let sockets = Sockets {
+        console: creation.prepared.console_socket.take(),
+        pidfd: creation.prepared.pidfd_socket.take(),
+        agent: creation.prepared.agent_socket.take(),
+    };
     let _ = creation.undo(e);
     let rootless = Context { rootless: Some(true), ..ctx.clone() };
     let prepared = kept(prepare(&rootless, request, start, Some(sockets))?);
@@ -177,19 +177,6 @@ impl Creation {
         }
     }
 
-    fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
-        let proc_error = |e| Error::kernel("read /proc/self", e);
-        let intent = Intent {
-            schema: SCHEMA,
-            runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
-            boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
-            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
-            bundle: self.prepared.bundle.clone(),
-            oci_version: self.prepared.plan.oci_version.clone(),
-        };
-        self.dir.write(INTENT, &to_json(&intent)?, 0o600)
-    }
-
     /// Everything from the cgroup to the state on disk. The result is the terminal's master, in the foreground.
     fn launch(&mut self, request: &Create, start: Start, signals: &Signals) -> Result<Option<OwnedFd>> {
         let mut interfaces = None;
@@ -233,8 +220,9 @@ impl Creation {
         }
         self.write_private()?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
+        let agent_socket = self.prepared.agent_socket.take();
         let pending = self.prepare_state(init)?;
-        let master = self.converse(signals, interfaces)?;
+        let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             cgroup.write(plan, Phase::Final)?;
         }
@@ -288,7 +276,12 @@ impl Creation {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals, interfaces: &mut Option<Transfer>) -> Result<Option<OwnedFd>> {
+    fn converse(
+        &self,
+        signals: &Signals,
+        interfaces: &mut Option<Transfer>,
+        mut agent_socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -314,6 +307,13 @@ impl Creation {
                     }
                 }
                 FromChild::Console(fd) => master = Some(fd),
+                FromChild::Listener(number) => {
+                    if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
+                        let state = self.prepared.hook_state.document("creating", spawned.pid);
+                        agent.hand_over(socket, spawned, number, &state)?;
+                    }
+                    proceed()?;
+                }
                 FromChild::Ready => return Ok(master),
                 other => return Err(self.explain(spawned.failure(other, &plan.steps))),
             }
@@ -391,47 +391,6 @@ impl Creation {
         self.spawned.as_ref().ok_or_else(no_child)
     }
 
-    fn write_private(&self) -> Result<()> {
-        let plan = &self.prepared.plan;
-        let private = Private {
-            schema: SCHEMA,
-            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
-            resources: plan.resources.clone(),
-            namespaces: plan.namespaces.new,
-            no_new_privileges: plan.process.no_new_privileges,
-            no_new_keyring: self.no_new_keyring,
-            hooks: plan.hooks.later(),
-            seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
-            config_path: self.prepared.config_path.clone(),
-        };
-        let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
-        self.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
-    }
-
-    /// state.json under its temporary name; the rename comes when init is ready.
-    fn prepare_state(&self, init: Identity) -> Result<Pending<'_>> {
-        let plan = &self.prepared.plan;
-        let paths = KINDS.iter().map(|k| (k.state_key.to_owned(), format!("/proc/{}/ns/{}", init.pid, k.proc_name)));
-        let state = State {
-            id: self.dir.id().to_owned(),
-            init_process_pid: init.pid,
-            init_process_start: init.start,
-            created: rfc3339::format(SystemTime::now(), true),
-            config: plan.config.clone(),
-            rootless: !geteuid().is_root(),
-            cgroup_paths: self.stored.as_ref().map(Stored::cgroup_paths).unwrap_or_default(),
-            namespace_paths: paths.collect(),
-            wherry: Own {
-                schema: SCHEMA,
-                boot_id: host::boot_id().map_err(|e| Error::kernel("read /proc", e))?.to_owned(),
-                bundle: self.prepared.bundle.clone(),
-                annotations: plan.annotations.clone(),
-                owner: geteuid().as_raw(),
-            },
-        };
-        self.dir.prepare(STATE, &to_json(&state)?, 0o600)
-    }
-
     /// Takes everything back and returns the error that made it necessary.
     fn undo(mut self, e: Error) -> Error {
         let spawned = self.spawned.take();
@@ -488,8 +447,4 @@ fn no_child() -> Error {
 
 fn waits_for_us(steps: &[Step]) -> bool {
     steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true, .. }))
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Internal, "internal", format!("encode state: {e}")))
 }

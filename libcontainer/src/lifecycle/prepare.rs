@@ -18,6 +18,7 @@ use crate::plan::{Inputs, Plan};
 use crate::process::child::HookState;
 use crate::procfs::host;
 use crate::rootfs::open_rootfs;
+use crate::seccomp::notify::Agent;
 use crate::spec;
 use crate::state::dir::check_id;
 use crate::sys::fd::is_inheritable;
@@ -35,6 +36,8 @@ pub(crate) struct Prepared {
     pub joined: Vec<OwnedFd>,
     pub console_socket: Option<OwnedFd>,
     pub pidfd_socket: Option<OwnedFd>,
+    /// The connection to the seccomp agent.
+    pub agent_socket: Option<OwnedFd>,
     pub hook_state: HookState,
 }
 
@@ -53,12 +56,17 @@ pub(crate) enum Start {
 pub(crate) struct Sockets {
     pub console: Option<OwnedFd>,
     pub pidfd: Option<OwnedFd>,
+    pub agent: Option<OwnedFd>,
 }
 
 impl Sockets {
-    fn connect(request: &Create) -> Result<Sockets> {
+    fn connect(request: &Create, agent: Option<&Agent>) -> Result<Sockets> {
         let connect = |path: &Option<PathBuf>| path.as_deref().map(console_socket::connect).transpose();
-        Ok(Sockets { console: connect(&request.console_socket)?, pidfd: connect(&request.pidfd_socket)? })
+        Ok(Sockets {
+            console: connect(&request.console_socket)?,
+            pidfd: connect(&request.pidfd_socket)?,
+            agent: agent.map(Agent::connect).transpose()?,
+        })
     }
 }
 
@@ -92,17 +100,22 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: 
         gate: start == Start::Gate,
         notify_dir: request.notify_socket.as_ref().map(notify),
     };
-    let plan = Plan::build(&spec, &facts, &inputs)?;
+    let mut plan = Plan::build(&spec, &facts, &inputs)?;
+    if let Some(agent) = &mut plan.agent {
+        // Relative paths are the bundle's; exec connects again, wherever it is called.
+        agent.path = Path::new(&bundle).join(&agent.path).display().to_string();
+    }
     report_ignored(&plan, request.strict)?;
     check_rootfs(&plan)?;
     let joined = namespaces::open_joined(&plan.namespaces)?;
     let joins_network = plan.namespaces.join.iter().position(|j| j.flag == namespaces::NET);
     net_devices::check(&plan.net_devices, joins_network.and_then(|i| joined.get(i)).map(AsFd::as_fd))?;
-    let sockets = connected.map_or_else(|| Sockets::connect(request), Ok)?;
+    let sockets = connected.map_or_else(|| Sockets::connect(request, plan.agent.as_ref()), Ok)?;
     Ok(Prepared {
         joined,
         console_socket: sockets.console,
         pidfd_socket: sockets.pidfd,
+        agent_socket: sockets.agent,
         hook_state: HookState {
             oci_version: plan.oci_version.clone(),
             id: request.id.clone(),

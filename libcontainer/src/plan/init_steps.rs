@@ -9,6 +9,7 @@ use crate::namespaces::{self, NamespacePlan};
 use crate::process::plan::ProcessPlan;
 use crate::process::steps::{Act, INIT_ORDER, Stage, Step, in_order};
 use crate::rootfs::{self, RootfsPlan};
+use crate::seccomp::Load;
 use crate::spec::Spec;
 
 /// Names that go into the child's steps.
@@ -51,8 +52,8 @@ pub(super) struct Parts<'a> {
     pub root: bool,
     /// What the child writes to its own oom_score_adj: only one that is dumpable, or root, can be helped with that.
     pub oom_score: Option<i32>,
-    /// Whether there is a filter to load.
-    pub seccomp: bool,
+    /// When the filter is loaded.
+    pub seccomp: Load,
     /// Whether init waits for `start`.
     pub gate: bool,
     /// Whether the parent has limits to set once the mounts are made.

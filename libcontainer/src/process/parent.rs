@@ -161,10 +161,10 @@ pub fn raise_own_limits(limits: &[Limit]) {
     }
 }
 
-/// Writes the oom_score_adj of process `pid`.
+/// Writes the score by which the kernel chooses whom to kill for memory.
 ///
 /// # Errors
-/// EACCES when it is lowered without CAP_SYS_RESOURCE.
+/// EACCES: lowering it needs CAP_SYS_RESOURCE.
 pub fn write_oom_score(pid: i32, score: i32) -> Result<()> {
     host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
         let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
@@ -332,7 +332,7 @@ fn step_code(act: &Act) -> &'static str {
         Act::FindProgram => "program",
         Act::CreateContainerHook(_) => "hook",
         Act::Rootfs(_) => "rootfs",
-        Act::Seccomp => "seccomp",
+        Act::Seccomp | Act::SeccompListener { .. } => "seccomp",
         Act::Attach => "cgroup",
         _ => "kernel",
     }
