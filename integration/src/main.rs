@@ -30,6 +30,7 @@ mod runtime;
 mod sys;
 mod terminal;
 mod traces;
+mod user;
 mod verdict;
 
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ mod net_devices;
 mod plan;
 mod process;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         plan::cases(),
         process::cases(),
         rootfs::cases(),
+        rootless::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),

@@ -6,24 +6,21 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
-use nix::unistd::geteuid;
-
 use super::container::{GATE, INTENT};
 use super::destroy::{caller_environment, destroy, run_poststop};
-use super::prepare::{Prepared, Start, prepare};
+use super::prepare::{Prepared, Sockets, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
 use super::stages::{ParentStage, staged};
-use crate::cgroups::{Cgroup, Phase, Stored};
+use crate::cgroups::{Cgroup, PERMISSION, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
+use crate::namespaces::user::write_maps;
 use crate::namespaces::{self, IdMaps};
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{
-    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps, write_oom_score,
-};
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rootfs::Rootfs;
@@ -46,13 +43,9 @@ const PLAN: &str = "read, plan, look at the host";
 /// # Errors
 /// Any; nothing is left behind then.
 pub fn create(ctx: &Context, request: &Create) -> Result<()> {
-    let mut prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, Start::Gate))?);
+    let prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, Start::Gate, None))?);
     let signals = block_signals()?;
-    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
-    match creation.launch(request, Start::Gate, &signals) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(creation.undo(e)),
-    }
+    make(ctx, request, Start::Gate, prepared, &signals).map(drop)
 }
 
 /// Makes a container, starts it, and in the foreground waits for its end and deletes it. The result is the program's
@@ -72,18 +65,14 @@ pub(crate) fn run_telling(
     started: &mut Started<'_>,
 ) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
-    let mut prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, start))?);
+    let prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, start, None))?);
     let foreground = start == Start::Foreground;
     let mut terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     if foreground && !options.no_subreaper {
         set_child_subreaper(true).map_err(|e| Error::kernel("become a subreaper", e))?;
     }
     let signals = block_signals()?;
-    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
-    let master = match creation.launch(request, start, &signals) {
-        Ok(master) => master,
-        Err(e) => return Err(creation.undo(e)),
-    };
+    let (mut creation, master) = make(ctx, request, start, prepared, &signals)?;
     if let Err(e) = creation.after_start(foreground) {
         return Err(creation.undo(e));
     }
@@ -119,6 +108,36 @@ fn kept(prepared: Prepared) -> ManuallyDrop<Prepared> {
     ManuallyDrop::new(prepared)
 }
 
+/// The container up to its gate or its program, and the terminal's master in the foreground. Everything is undone when
+/// it fails.
+fn make(
+    ctx: &Context,
+    request: &Create,
+    start: Start,
+    prepared: ManuallyDrop<Prepared>,
+    signals: &Signals,
+) -> Result<(Creation, Option<OwnedFd>)> {
+    let mut creation = Creation::begin(ctx, request, prepared)?;
+    let e = match creation.launch(request, start, signals) {
+        Ok(master) => return Ok((creation, master)),
+        Err(e) => e,
+    };
+    let unforeseen = e.code == PERMISSION && ctx.rootless.is_none() && creation.spawned.is_none();
+    if !unforeseen || !host::in_user_namespace() {
+        return Err(creation.undo(e));
+    }
+    // Root of a user namespace has no more rights over cgroups than their owners gave: planned anew as for any user.
+    let sockets = Sockets {
+        console: creation.prepared.console_socket.take(),
+        pidfd: creation.prepared.pidfd_socket.take(),
+        agent: creation.prepared.agent_socket.take(),
+    };
+    let _ = creation.undo(e);
+    let rootless = Context { rootless: Some(true), ..ctx.clone() };
+    let prepared = kept(prepare(&rootless, request, start, Some(sockets))?);
+    make(&rootless, request, start, prepared, signals)
+}
+
 /// Blocks all signals until the process ends. They are never let through again: one that came after the last look
 /// would end us as if nothing had been made.
 pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
@@ -127,8 +146,8 @@ pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
 }
 
 /// A create on its way: what was made so far, and how to take it back.
-struct Creation<'p> {
-    prepared: &'p mut Prepared,
+struct Creation {
+    prepared: ManuallyDrop<Prepared>,
     dir: StateDir,
     cgroup: Option<Cgroup>,
     /// What to remove: as planned until the cgroup is made.
@@ -139,9 +158,9 @@ struct Creation<'p> {
     no_new_keyring: bool,
 }
 
-impl<'p> Creation<'p> {
+impl Creation {
     /// The directory and the intent: from here on `delete --force` finds what to undo, whatever happens to us.
-    fn begin(ctx: &Context, request: &Create, prepared: &'p mut Prepared) -> Result<Creation<'p>> {
+    fn begin(ctx: &Context, request: &Create, prepared: ManuallyDrop<Prepared>) -> Result<Creation> {
         let dir = staged(ParentStage::Directory, || StateDir::create(&ctx.root, &request.id))?;
         let stored = prepared.plan.cgroup.as_ref().map(crate::cgroups::CgroupPlan::stored);
         let creation = Creation {
@@ -282,7 +301,7 @@ impl<'p> Creation<'p> {
             match spawned.next(signals)? {
                 FromChild::NeedMaps => {
                     if let Some(maps) = &plan.namespaces.id_maps {
-                        staged(ParentStage::IdMaps, || write_id_maps(spawned.pid, maps, geteuid().is_root()))?;
+                        staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
                     }
                     proceed()?;
                 }
@@ -456,5 +475,5 @@ fn no_child() -> Error {
 }
 
 fn waits_for_us(steps: &[Step]) -> bool {
-    steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true }))
+    steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true, .. }))
 }

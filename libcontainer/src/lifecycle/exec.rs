@@ -207,9 +207,10 @@ fn plan(
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
     let denies_capset = filter.is_some_and(seccomp::denies_capset);
-    let seccomp = Filter::load(filter, geteuid().is_root());
+    let root = geteuid().is_root();
+    let seccomp = Filter::load(filter, root);
     let (id, strict) = (request.id.as_str(), request.strict);
-    let inputs = Inputs { base, available, join: differing, seccomp, denies_capset, keyring, id, strict };
+    let inputs = Inputs { base, available, join: differing, root, seccomp, denies_capset, keyring, id, strict };
     build(process, &inputs, found, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none() {
             capabilities::add(&mut plan.capabilities, &request.caps, available, problems);

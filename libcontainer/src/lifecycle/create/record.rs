@@ -1,14 +1,13 @@
-//! What create leaves on disk for later commands, and for whoever has to undo it.
+//! What create writes into the container's directory, each file before what it describes takes effect.
 
 use std::time::SystemTime;
 
 use nix::unistd::geteuid;
 
+use super::super::container::{INTENT, PRIVATE, STATE};
 use super::Creation;
 use crate::cgroups::Stored;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::{HookKind, HookSet};
-use crate::lifecycle::container::{INTENT, PRIVATE, STATE};
 use crate::namespaces::KINDS;
 use crate::procfs::host;
 use crate::rfc3339;
@@ -16,7 +15,7 @@ use crate::state::Identity;
 use crate::state::dir::Pending;
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 
-impl Creation<'_> {
+impl Creation {
     pub(super) fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
         let proc_error = |e| Error::kernel("read /proc/self", e);
         let intent = Intent {
@@ -39,7 +38,7 @@ impl Creation<'_> {
             namespaces: plan.namespaces.new,
             no_new_privileges: plan.process.no_new_privileges,
             no_new_keyring: self.no_new_keyring,
-            hooks: later_hooks(&plan.hooks),
+            hooks: plan.hooks.later(),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
             seccomp_agent: plan.agent.clone(),
             config_path: self.prepared.config_path.clone(),
@@ -71,12 +70,6 @@ impl Creation<'_> {
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)
     }
-}
-
-/// Of the hooks only those that later commands run.
-fn later_hooks(hooks: &HookSet) -> serde_json::Value {
-    let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !hooks.of(*k).is_empty());
-    if later { hooks.to_json() } else { serde_json::Value::Null }
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
