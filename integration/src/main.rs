@@ -29,6 +29,8 @@ mod run;
 mod runtime;
 mod sys;
 mod terminal;
+mod traces;
+mod user;
 mod verdict;
 
 use std::process::ExitCode;

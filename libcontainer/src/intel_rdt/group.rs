@@ -48,6 +48,20 @@ impl RdtPlan {
         Stored { remove: !self.named && !exists, monitoring: self.monitoring.clone(), ..class }
     }
 
+    /// What [`RdtPlan::create`] will do, in words.
+    pub fn words(&self) -> Vec<String> {
+        let stored = self.stored();
+        let directory = stored.directory();
+        let lines = self
+            .writes
+            .iter()
+            .map(|lines| format!("write or compare {:?} to {directory}/{SCHEMATA}", lines.join("\n")));
+        let group = self.monitoring.iter().map(|m| format!("mkdir {directory}/{MON_GROUPS}/{m}"));
+        let must_exist = self.named && self.writes.is_empty();
+        let class = if must_exist { format!("open {directory}") } else { format!("open or mkdir {directory}") };
+        std::iter::once(class).chain(lines).chain(group).collect()
+    }
+
     /// Makes the class, or compares the one that is there, and makes the monitoring group.
     ///
     /// # Errors
@@ -118,6 +132,12 @@ impl Stored {
     /// Directory of the class.
     pub fn directory(&self) -> String {
         if self.class.is_empty() { self.root.clone() } else { format!("{}/{}", self.root, self.class) }
+    }
+
+    /// Directories that go with the container.
+    pub fn removals(&self) -> Vec<String> {
+        let group = self.monitoring.iter().map(|m| format!("{}/{MON_GROUPS}/{m}", self.directory()));
+        group.chain(self.remove.then(|| self.directory())).collect()
     }
 
     fn name(&self) -> &str {

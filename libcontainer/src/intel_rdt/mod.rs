@@ -58,7 +58,9 @@ pub fn plan(rdt: &IntelRdt<'_>, id: &str, root: Option<&str>, problems: &mut Vec
         report("", "no resctrl file system is mounted: this kernel or processor has none, or `mount -t resctrl resctrl /sys/fs/resctrl` is due".into());
     }
     let root = root?;
-    (problems.len() == before).then(|| RdtPlan {
+    let sound = problems.len() == before;
+    problems.extend(ignored(rdt));
+    sound.then(|| RdtPlan {
         root: root.to_owned(),
         class: if class == "/" { String::new() } else { class.to_owned() },
         named: named.is_some(),
@@ -68,11 +70,11 @@ pub fn plan(rdt: &IntelRdt<'_>, id: &str, root: Option<&str>, problems: &mut Vec
 }
 
 /// Members that are deprecated and mean nothing any more.
-pub fn ignored(rdt: &IntelRdt<'_>) -> impl Iterator<Item = Problem> {
+fn ignored(rdt: &IntelRdt<'_>) -> impl Iterator<Item = Problem> {
     let fields = [("enableCMT", rdt.enable_cmt), ("enableMBM", rdt.enable_mbm)];
     fields.into_iter().filter(|(_, on)| *on).map(|(field, _)| {
         let pointer = format!("/linux/intelRdt/{field}");
-        Problem::new(pointer, "deprecated", "has no effect").hint("enableMonitoring makes a monitoring group")
+        Problem::dropped(pointer, "deprecated", "has no effect").hint("enableMonitoring makes a monitoring group")
     })
 }
 

@@ -1,34 +1,31 @@
 //! `create` and `run`: intent, cgroup, clone, conversation with init, state; undone as a whole when anything fails.
 
+mod record;
+
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
-use nix::unistd::geteuid;
-
-use super::container::{GATE, INTENT, PRIVATE, STATE};
+use super::container::{GATE, INTENT};
 use super::destroy::{caller_environment, destroy, run_poststop};
-use super::prepare::{Prepared, Start, prepare};
+use super::prepare::{Prepared, Sockets, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
-use crate::cgroups::{Cgroup, Phase, Stored};
+use super::stages::{ParentStage, staged};
+use crate::cgroups::{Cgroup, PERMISSION, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
-use crate::intel_rdt::{self, RdtPlan};
-use crate::namespaces::{self, IdMaps, KINDS};
+use crate::intel_rdt;
+use crate::namespaces::user::write_maps;
+use crate::namespaces::{self, IdMaps};
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{
-    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps, write_oom_score,
-};
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
-use crate::rfc3339;
 use crate::rootfs::Rootfs;
-use crate::state::dir::{Pending, make_gate, write_pid_file};
-use crate::state::file::{Intent, Own, Private, SCHEMA, State};
+use crate::state::dir::{make_gate, write_pid_file};
 use crate::state::{Identity, StateDir};
 use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
@@ -37,19 +34,19 @@ use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host, Process};
 use crate::terminal::signals::Signals;
+use crate::trace;
+
+/// What comes before the first effect, in a trace.
+const PLAN: &str = "read, plan, look at the host";
 
 /// Makes a container whose init waits for `start`.
 ///
 /// # Errors
 /// Any; nothing is left behind then.
 pub fn create(ctx: &Context, request: &Create) -> Result<()> {
-    let mut prepared = kept(prepare(ctx, request, Start::Gate)?);
+    let prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, Start::Gate, None))?);
     let signals = block_signals()?;
-    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
-    match creation.launch(request, Start::Gate, &signals) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(creation.undo(e)),
-    }
+    make(ctx, request, Start::Gate, prepared, &signals).map(drop)
 }
 
 /// Makes a container, starts it, and in the foreground waits for its end and deletes it. The result is the program's
@@ -69,18 +66,14 @@ pub(crate) fn run_telling(
     started: &mut Started<'_>,
 ) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
-    let mut prepared = kept(prepare(ctx, request, start)?);
+    let prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, start, None))?);
     let foreground = start == Start::Foreground;
     let mut terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     if foreground && !options.no_subreaper {
         set_child_subreaper(true).map_err(|e| Error::kernel("become a subreaper", e))?;
     }
     let signals = block_signals()?;
-    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
-    let master = match creation.launch(request, start, &signals) {
-        Ok(master) => master,
-        Err(e) => return Err(creation.undo(e)),
-    };
+    let (mut creation, master) = make(ctx, request, start, prepared, &signals)?;
     if let Err(e) = creation.after_start(foreground) {
         return Err(creation.undo(e));
     }
@@ -92,10 +85,11 @@ pub(crate) fn run_telling(
     let spawned = creation.spawned()?;
     started(spawned);
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
-    let exit = match (master, &mut terminal) {
+    let watch = || match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host, readiness.as_mut()),
         _ => foreground::wait(&signals, process, readiness.as_mut()),
     };
+    let exit = trace::span(|| "the program runs", watch);
     end_soon();
     let exit = match exit {
         Ok(exit) => exit,
@@ -115,6 +109,36 @@ fn kept(prepared: Prepared) -> ManuallyDrop<Prepared> {
     ManuallyDrop::new(prepared)
 }
 
+/// The container up to its gate or its program, and the terminal's master in the foreground. Everything is undone when
+/// it fails.
+fn make(
+    ctx: &Context,
+    request: &Create,
+    start: Start,
+    prepared: ManuallyDrop<Prepared>,
+    signals: &Signals,
+) -> Result<(Creation, Option<OwnedFd>)> {
+    let mut creation = Creation::begin(ctx, request, prepared)?;
+    let e = match creation.launch(request, start, signals) {
+        Ok(master) => return Ok((creation, master)),
+        Err(e) => e,
+    };
+    let unforeseen = e.code == PERMISSION && ctx.rootless.is_none() && creation.spawned.is_none();
+    if !unforeseen || !host::in_user_namespace() {
+        return Err(creation.undo(e));
+    }
+    // Root of a user namespace has no more rights over cgroups than their owners gave: planned anew as for any user.
+    let sockets = Sockets {
+        console: creation.prepared.console_socket.take(),
+        pidfd: creation.prepared.pidfd_socket.take(),
+        agent: creation.prepared.agent_socket.take(),
+    };
+    let _ = creation.undo(e);
+    let rootless = Context { rootless: Some(true), ..ctx.clone() };
+    let prepared = kept(prepare(&rootless, request, start, Some(sockets))?);
+    make(&rootless, request, start, prepared, signals)
+}
+
 /// Blocks all signals until the process ends. They are never let through again: one that came after the last look
 /// would end us as if nothing had been made.
 pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
@@ -123,8 +147,8 @@ pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
 }
 
 /// A create on its way: what was made so far, and how to take it back.
-struct Creation<'p> {
-    prepared: &'p mut Prepared,
+struct Creation {
+    prepared: ManuallyDrop<Prepared>,
     dir: StateDir,
     cgroup: Option<Cgroup>,
     /// What to remove: as planned until the cgroup is made.
@@ -136,10 +160,10 @@ struct Creation<'p> {
     no_new_keyring: bool,
 }
 
-impl<'p> Creation<'p> {
+impl Creation {
     /// The directory and the intent: from here on `delete --force` finds what to undo, whatever happens to us.
-    fn begin(ctx: &Context, request: &Create, prepared: &'p mut Prepared) -> Result<Creation<'p>> {
-        let dir = StateDir::create(&ctx.root, &request.id)?;
+    fn begin(ctx: &Context, request: &Create, prepared: ManuallyDrop<Prepared>) -> Result<Creation> {
+        let dir = staged(ParentStage::Directory, || StateDir::create(&ctx.root, &request.id))?;
         let stored = prepared.plan.cgroup.as_ref().map(crate::cgroups::CgroupPlan::stored);
         let creation = Creation {
             prepared,
@@ -156,25 +180,10 @@ impl<'p> Creation<'p> {
             Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
             None => Ok(()),
         };
-        match begun.and_then(|()| creation.write_intent(creation.stored.as_ref())) {
+        match begun.and_then(|()| staged(ParentStage::Intent, || creation.write_intent(creation.stored.as_ref()))) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
-    }
-
-    fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
-        let proc_error = |e| Error::kernel("read /proc/self", e);
-        let plan = &self.prepared.plan;
-        let intent = Intent {
-            schema: SCHEMA,
-            runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
-            boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
-            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
-            intel_rdt: plan.intel_rdt.as_ref().map_or(serde_json::Value::Null, |p| p.stored().to_json()),
-            bundle: self.prepared.bundle.clone(),
-            oci_version: plan.oci_version.clone(),
-        };
-        self.dir.write(INTENT, &to_json(&intent)?, 0o600)
     }
 
     /// Everything from the cgroup to the state on disk. The result is the terminal's master, in the foreground.
@@ -198,40 +207,44 @@ impl<'p> Creation<'p> {
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
-            let cgroup = Cgroup::create(plan, &mut |stored| self.write_intent(Some(stored)))?;
+            let intent = &mut |stored: &Stored| self.write_intent(Some(stored));
+            let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan, intent))?;
             self.stored = Some(cgroup.stored());
-            let attach = cgroup.write(plan, Phase::BeforeAttach);
+            let attach = staged(ParentStage::BeforeAttach, || cgroup.write(plan, Phase::BeforeAttach));
             self.cgroup = Some(cgroup);
             attach?;
         }
-        self.intel_rdt = self.prepared.plan.intel_rdt.as_ref().map(RdtPlan::create).transpose()?;
-        let gate = if start == Start::Gate { Some(make_gate(&self.dir, GATE)?) } else { None };
+        let rdt = self.prepared.plan.intel_rdt.as_ref();
+        self.intel_rdt = rdt.map(|rdt| staged(ParentStage::Resctrl, || rdt.create())).transpose()?;
+        let gate =
+            (start == Start::Gate).then(|| staged(ParentStage::GateFile, || make_gate(&self.dir, GATE))).transpose()?;
         if start != Start::Gate
             && let Some(host) = &self.notify_host
         {
-            self.notify = Some(NotifySocket::bind(std::path::Path::new(self.dir.path()), host)?);
+            let dir = std::path::Path::new(self.dir.path());
+            self.notify = Some(staged(ParentStage::NotifySocket, || NotifySocket::bind(dir, host))?);
         }
-        self.spawn(request, gate)?;
+        staged(ParentStage::Clone, || self.spawn(request, gate))?;
         // From here to the child's first report both sides work at the same time.
         let spawned = self.spawned.as_mut().ok_or_else(no_child)?;
         spawned.await_fork(signals, &self.prepared.plan.steps)?;
         let pid = spawned.pid;
         if let Some(score) = self.prepared.plan.process.oom_score_adj {
-            write_oom_score(pid, score)?;
+            staged(ParentStage::OomScore, || write_oom_score(pid, score))?;
         }
         if let Some(rdt) = &self.intel_rdt {
-            rdt.kept.add(pid)?;
+            staged(ParentStage::ResctrlTasks, || rdt.kept.add(pid))?;
         }
-        self.write_private()?;
+        staged(ParentStage::PrivateState, || self.write_private())?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
         let agent_socket = self.prepared.agent_socket.take();
-        let pending = self.prepare_state(init)?;
+        let pending = staged(ParentStage::StateFile, || self.prepare_state(init))?;
         let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
-            cgroup.write(plan, Phase::Final)?;
+            staged(ParentStage::LastLimits, || cgroup.write(plan, Phase::Final))?;
         }
         check_interrupted(signals)?;
-        pending.commit()?;
+        staged(ParentStage::CommitState, || pending.commit())?;
         self.announce(request, start, init)?;
         Ok(master)
     }
@@ -255,6 +268,7 @@ impl<'p> Creation<'p> {
         let (hook_state, joined) = (&prepared.hook_state, &prepared.joined);
         let console_socket = prepared.console_socket.take();
         let preserve = i32::try_from(request.listen_fds + request.preserve_fds).unwrap_or(0);
+        let trace = trace::child(steps);
         let spawned = spawn(&clone, move |channel| {
             let tasks = cgroup.map_or(&[][..], Cgroup::attach_fds);
             let child = Child {
@@ -272,6 +286,7 @@ impl<'p> Creation<'p> {
                 hooks,
                 hook_state,
                 preserve,
+                trace,
             };
             child.run()
         })?;
@@ -294,19 +309,21 @@ impl<'p> Creation<'p> {
             match spawned.next(signals)? {
                 FromChild::NeedMaps => {
                     if let Some(maps) = &plan.namespaces.id_maps {
-                        write_id_maps(spawned.pid, maps, geteuid().is_root())?;
+                        staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
                     }
                     proceed()?;
                 }
                 FromChild::Network(socket) => {
-                    interfaces.insert(Transfer::begin(socket.as_fd())?).bring_in(&plan.net_devices)?;
+                    let transfer = interfaces.insert(Transfer::begin(socket.as_fd())?);
+                    staged(ParentStage::NetDevices, || transfer.bring_in(&plan.net_devices))?;
                 }
                 FromChild::MountsDone => {
                     if let (Some(cgroup), Some(plan)) = (&self.cgroup, &plan.cgroup) {
-                        cgroup.write(plan, Phase::Limits)?;
+                        staged(ParentStage::Limits, || cgroup.write(plan, Phase::Limits))?;
                     }
-                    if plan.steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true })) {
-                        self.runtime_hooks(&[HookKind::Prestart, HookKind::CreateRuntime], "creating", Some(signals))?;
+                    if waits_for_us(&plan.steps) {
+                        let kinds = [HookKind::Prestart, HookKind::CreateRuntime];
+                        staged(ParentStage::RuntimeHooks, || self.runtime_hooks(&kinds, "creating", Some(signals)))?;
                         proceed()?;
                     }
                 }
@@ -314,7 +331,7 @@ impl<'p> Creation<'p> {
                 FromChild::Listener(number) => {
                     if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
                         let state = self.prepared.hook_state.document("creating", spawned.pid);
-                        agent.hand_over(socket, spawned, number, &state)?;
+                        staged(ParentStage::Agent, || agent.hand_over(socket, spawned, number, &state))?;
                     }
                     proceed()?;
                 }
@@ -351,25 +368,25 @@ impl<'p> Creation<'p> {
     /// State is on disk: the pid becomes known, the child may outlive us. With a gate or when detached we wait until it
     /// says so by closing its end (or by execve), since our own death would still kill it.
     fn announce(&mut self, request: &Create, start: Start, init: Identity) -> Result<()> {
+        let socket = self.prepared.pidfd_socket.take();
         let spawned = self.spawned.as_ref().ok_or_else(no_child)?;
-        if let Some(socket) = self.prepared.pidfd_socket.take() {
-            console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_STANDARD)
-                .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
+        if socket.is_some() || request.pid_file.is_some() {
+            staged(ParentStage::Announce, || tell_pid(socket, request.pid_file.as_deref(), spawned, init))?;
         }
-        if let Some(path) = &request.pid_file {
-            write_pid_file(path, init.pid)?;
-        }
-        spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
-        // state.json has taken its place; nobody reads it any more, so the child need not wait for this.
-        self.dir.unlink(INTENT)?;
+        staged(ParentStage::Release, || {
+            spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
+            // state.json has taken its place; nobody reads it any more, so the child need not wait for this.
+            self.dir.unlink(INTENT)
+        })?;
         if start != Start::Gate {
             // Hooks follow, of the container and ours, which take their time and may call us: state.json is complete.
             self.dir.unlock();
         }
         let poststart = !self.prepared.plan.hooks.of(HookKind::Poststart).is_empty();
-        if start != Start::Foreground || poststart {
+        if start != Start::Foreground || poststart || trace::is_on() {
             // A failure after this point belongs to the program's start: it says so on the container's stderr.
             let _ = spawned.channel.receive();
+            trace::child_closed();
         }
         Ok(())
     }
@@ -383,7 +400,9 @@ impl<'p> Creation<'p> {
     /// `run` only, when the program runs: poststart hooks, and detached its readiness. The foreground's loop sees to the
     /// latter itself. Signals that come during these hooks are the program's.
     fn after_start(&mut self, foreground: bool) -> Result<()> {
-        self.runtime_hooks(&[HookKind::Poststart], "running", None)?;
+        if !self.prepared.plan.hooks.of(HookKind::Poststart).is_empty() {
+            staged(ParentStage::PoststartHooks, || self.runtime_hooks(&[HookKind::Poststart], "running", None))?;
+        }
         if !foreground && let Some(notify) = self.notify.take() {
             let spawned = self.spawned()?;
             notify.wait(spawned.pid, spawned.pidfd.as_fd())?;
@@ -393,50 +412,6 @@ impl<'p> Creation<'p> {
 
     fn spawned(&self) -> Result<&Spawned> {
         self.spawned.as_ref().ok_or_else(no_child)
-    }
-
-    fn write_private(&self) -> Result<()> {
-        let plan = &self.prepared.plan;
-        let private = Private {
-            schema: SCHEMA,
-            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
-            intel_rdt: self.intel_rdt.as_ref().map_or(serde_json::Value::Null, |m| m.kept.to_json()),
-            resources: plan.resources.clone(),
-            namespaces: plan.namespaces.new,
-            no_new_privileges: plan.process.no_new_privileges,
-            no_new_keyring: self.no_new_keyring,
-            hooks: plan.hooks.for_later_commands(),
-            seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
-            seccomp_agent: plan.agent.clone(),
-            config_path: self.prepared.config_path.clone(),
-        };
-        let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
-        self.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
-    }
-
-    /// state.json under its temporary name; the rename comes when init is ready.
-    fn prepare_state(&self, init: Identity) -> Result<Pending<'_>> {
-        let plan = &self.prepared.plan;
-        let paths = KINDS.iter().map(|k| (k.state_key.to_owned(), format!("/proc/{}/ns/{}", init.pid, k.proc_name)));
-        let state = State {
-            id: self.dir.id().to_owned(),
-            init_process_pid: init.pid,
-            init_process_start: init.start,
-            created: rfc3339::format(SystemTime::now(), true),
-            config: plan.config.clone(),
-            rootless: !geteuid().is_root(),
-            cgroup_paths: self.stored.as_ref().map(Stored::cgroup_paths).unwrap_or_default(),
-            intel_rdt_path: self.intel_rdt.as_ref().map(|m| m.kept.directory()),
-            namespace_paths: paths.collect(),
-            wherry: Own {
-                schema: SCHEMA,
-                boot_id: host::boot_id().map_err(|e| Error::kernel("read /proc", e))?.to_owned(),
-                bundle: self.prepared.bundle.clone(),
-                annotations: plan.annotations.clone(),
-                owner: geteuid().as_raw(),
-            },
-        };
-        self.dir.prepare(STATE, &to_json(&state)?, 0o600)
     }
 
     /// Takes everything back and returns the error that made it necessary.
@@ -490,10 +465,24 @@ fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMaps) -
     })
 }
 
+/// Init's pidfd and pid to where the caller wants them.
+fn tell_pid(
+    socket: Option<OwnedFd>,
+    pid_file: Option<&std::path::Path>,
+    spawned: &Spawned,
+    init: Identity,
+) -> Result<()> {
+    if let Some(socket) = socket {
+        console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_STANDARD)
+            .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
+    }
+    pid_file.map_or(Ok(()), |path| write_pid_file(path, init.pid))
+}
+
 fn no_child() -> Error {
     Error::new(ErrorKind::Internal, "internal", "there is no child")
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Internal, "internal", format!("encode state: {e}")))
+fn waits_for_us(steps: &[Step]) -> bool {
+    steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true, .. }))
 }

@@ -1,5 +1,6 @@
 //! Everything away, in an order that can be repeated: processes, cgroup, directory, poststop hooks.
 
+use super::stages::{ParentStage, staged};
 use crate::cgroups::Stored;
 use crate::error::Result;
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
@@ -21,10 +22,12 @@ pub(crate) fn destroy(
 ) -> Result<()> {
     if let Some(cgroup) = cgroup {
         // Without a PID namespace of its own, the container's processes outlive their init.
-        cgroup.destroy()?;
+        staged(ParentStage::RemoveCgroup, || cgroup.destroy())?;
     }
-    rdt.map_or(Ok(()), intel_rdt::Stored::remove)?;
-    dir.remove()?;
+    if let Some(rdt) = rdt {
+        staged(ParentStage::RemoveResctrl, || rdt.remove())?;
+    }
+    staged(ParentStage::RemoveDirectory, || dir.remove())?;
     run_poststop(hooks, state);
     Ok(())
 }
@@ -37,11 +40,16 @@ pub(crate) fn run_poststop(set: &HookSet, state: &HookState) {
     }
     let document = state.document("stopped", 0);
     let env = hooks::environment_from(caller_environment());
-    for (n, hook) in hooks.iter().enumerate() {
-        if let Err(e) = hooks::run(HookKind::Poststop, n, hook, &document, Setting::new(EnvDefault::Copy(&env))) {
-            log::warn!("{e}");
+    let setting = Setting::new(EnvDefault::Copy(&env));
+    let all = || {
+        for (n, hook) in hooks.iter().enumerate() {
+            if let Err(e) = hooks::run(HookKind::Poststop, n, hook, &document, setting) {
+                log::warn!("{e}");
+            }
         }
-    }
+        Ok(())
+    };
+    let _ = staged(ParentStage::PoststopHooks, all);
 }
 
 /// The caller's environment as execve(2) strings.
