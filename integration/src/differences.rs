@@ -3,8 +3,15 @@
 use crate::peers::{Difference, always, sometimes};
 use crate::runtime::Kind::{Crun, Runc};
 
+mod process;
+
+/// All rows, area by area.
+pub fn all() -> impl Iterator<Item = &'static Difference> {
+    [DIFFERENCES, process::PROCESS].into_iter().flatten()
+}
+
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.
-pub const DIFFERENCES: &[Difference] = &[
+const DIFFERENCES: &[Difference] = &[
     always(
         Runc,
         "",

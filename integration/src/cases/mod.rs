@@ -1,6 +1,7 @@
 //! The cases, a file for each concept.
 
 mod advisories;
+mod affinity;
 mod bad_input;
 mod cgroup;
 mod cli;
@@ -10,13 +11,17 @@ mod decisions;
 mod devices;
 mod exec;
 mod hooks;
+mod labels;
 mod lifecycle;
 mod limits;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod net_devices;
 mod process;
+mod program;
 mod rootfs;
+mod scheduling;
 mod seccomp;
 mod stdio;
 mod unsupported;
@@ -41,6 +46,7 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 pub fn all() -> Vec<Case> {
     [
         advisories::cases(),
+        affinity::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cli::cases(),
@@ -50,13 +56,17 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         exec::cases(),
         hooks::cases(),
+        labels::cases(),
         lifecycle::cases(),
         limits::cases(),
+        memory_policy::cases(),
         mounts::cases(),
         namespaces::cases(),
         net_devices::cases(),
         process::cases(),
+        program::cases(),
         rootfs::cases(),
+        scheduling::cases(),
         seccomp::cases(),
         stdio::cases(),
         unsupported::cases(),

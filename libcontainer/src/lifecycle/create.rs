@@ -243,12 +243,14 @@ impl<'p> Creation<'p> {
         let preserve = i32::try_from(request.listen_fds + request.preserve_fds).unwrap_or(0);
         let spawned = spawn(&clone, move |channel| {
             let tasks = cgroup.map_or(&[][..], Cgroup::attach_fds);
+            let tasks_of = |index| cgroup.map_or("", |c| c.attach_directory(index));
             let child = Child {
                 steps,
                 process,
                 channel,
                 close_first: Some(lock),
                 tasks,
+                tasks_of: &tasks_of,
                 joined,
                 init: None,
                 gate,
@@ -380,6 +382,7 @@ impl<'p> Creation<'p> {
             no_new_keyring: self.no_new_keyring,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            exec_defaults: plan.exec_defaults.clone(),
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
@@ -405,6 +408,7 @@ impl<'p> Creation<'p> {
                 bundle: self.prepared.bundle.clone(),
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),
+                no_process: plan.process.is_absent(),
             },
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)

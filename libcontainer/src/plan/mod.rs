@@ -8,6 +8,7 @@ mod process_steps;
 
 use std::ffi::CString;
 
+use crate::affinity;
 use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result};
 use crate::hooks::HookSet;
@@ -17,6 +18,7 @@ use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
 use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
+use crate::process::attributes;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::Step;
 use crate::rootfs::{self, MountFacts, RootfsPlan};
@@ -57,6 +59,8 @@ pub struct Plan {
     pub config: Config,
     /// `linux.resources` as asked for, for later updates.
     pub resources: serde_json::Value,
+    /// What exec'd processes take over, see [`exec::defaults`].
+    pub exec_defaults: serde_json::Value,
 }
 
 /// What the plan needs to know besides the configuration.
@@ -89,12 +93,7 @@ impl Plan {
         let namespaces = namespaces::plan(linux, &mut problems);
         let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, &mut problems);
         let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
-        let nothing = Process::default();
-        let process = spec.process.as_ref().unwrap_or_else(|| {
-            problems.push(Problem::new("/process", "required", "process property must not be empty"));
-            &nothing
-        });
-        let mut process = process_plan::plan(process, "/process", available, &mut problems);
+        let mut process = plan_process(spec, linux, facts, inputs.gate, available, &mut problems);
         if inputs.notify_dir.is_some() {
             process.env_push(notify_socket::ENVIRONMENT);
         }
@@ -125,6 +124,7 @@ impl Plan {
             root: facts.is_root(),
             seccomp: seccomp.is_some(),
             gate: inputs.gate,
+            cgroup: cgroup.is_some(),
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
             net_devices: !net_devices.is_empty(),
         };
@@ -139,6 +139,7 @@ impl Plan {
                 .collect(),
             config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
             resources: linux.resources.to_json(),
+            exec_defaults: exec::defaults(spec),
             rootfs_path,
             namespaces,
             cgroup,
@@ -150,6 +151,33 @@ impl Plan {
             steps,
         })
     }
+}
+
+/// The process; without one a container can be created, but neither run nor started.
+fn plan_process(
+    spec: &Spec<'_>,
+    linux: &Linux<'_>,
+    facts: &HostFacts,
+    gate: bool,
+    available: u64,
+    problems: &mut Vec<Problem>,
+) -> ProcessPlan {
+    let nothing = Process::default();
+    let (mut plan, process) = match &spec.process {
+        Some(process) => (process_plan::plan(process, "/process", available, problems), process),
+        None => {
+            if !gate {
+                problems.push(Problem::new("/process", "required", "process property must not be empty"));
+            }
+            (ProcessPlan::absent(), &nothing)
+        }
+    };
+    plan.attributes = attributes::plan(process, linux, "/process", facts, problems);
+    if let Some(asked) = &process.exec_cpu_affinity {
+        // For exec alone; what is wrong with it is told now.
+        affinity::plan(asked, "/process", problems);
+    }
+    plan
 }
 
 /// The configuration with one more mount: the directory of the readiness socket.
@@ -177,12 +205,7 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
     if spec.annotations.0.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
     }
-    let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
-    for (asked, field) in [
-        (linux.intel_rdt.is_some(), "intelRdt"),
-        (linux.memory_policy.is_some(), "memoryPolicy"),
-        (personality, "personality"),
-    ] {
+    for (asked, field) in [(linux.intel_rdt.is_some(), "intelRdt")] {
         if asked {
             problems.push(Problem::unsupported(format!("/linux/{field}")));
         }

@@ -8,6 +8,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
+use super::attributes;
 use super::message::{Channel, FromChild, pair};
 use super::steps::{Act, Step};
 use crate::error::{Error, ErrorKind, Result};
@@ -316,6 +317,7 @@ fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
     let kind = if matches!(step.act, Act::CreateContainerHook(_)) { ErrorKind::Hook } else { ErrorKind::Kernel };
     let mut e = Error::new(kind, step_code(&step.act), message);
     e.errno = errno;
+    e.hint = attributes::hint(&step.act, errno).map(str::to_owned);
     // Engines compare the look-up's words with the program's name: nothing is added there.
     if !matches!(step.act, Act::FindProgram) {
         e.pointer.clone_from(&step.pointer);
@@ -330,6 +332,12 @@ fn step_code(act: &Act) -> &'static str {
         Act::Rootfs(_) => "rootfs",
         Act::Seccomp => "seccomp",
         Act::Attach => "cgroup",
+        Act::Scheduler(_) => "scheduler",
+        Act::IoPriority(_) => "io-priority",
+        Act::MemoryPolicy(_) => "memory-policy",
+        Act::AppArmor(_) => "apparmor",
+        Act::SelinuxLabel(..) => "selinux",
+        Act::Affinity(_) => "cpu-affinity",
         _ => "kernel",
     }
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{capabilities, mounts, namespaces};
+use crate::{capabilities, memory_policy, mounts, namespaces};
 
 /// Oldest runtime-spec whose configurations are taken.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
@@ -81,6 +81,8 @@ fn value(version: &str, commit: &str) -> Value {
     }
     let mut namespaces: Vec<&str> = namespaces::KINDS.iter().map(|kind| kind.word).collect();
     namespaces.sort_unstable();
+    let mut memory_modes: Vec<&str> = memory_policy::modes().collect();
+    memory_modes.sort_unstable();
     let known_flags = [SECCOMP_FLAGS, SECCOMP_KNOWN_FLAGS].concat();
     json!({
         "ociVersionMin": OCI_VERSION_MIN,
@@ -99,10 +101,10 @@ fn value(version: &str, commit: &str) -> Value {
                 "knownFlags": known_flags,
                 "supportedFlags": SECCOMP_FLAGS,
             },
-            "apparmor": {"enabled": false},
-            "selinux": {"enabled": false},
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
-            "memoryPolicy": {"modes": [], "flags": []},
+            "memoryPolicy": {"modes": memory_modes, "flags": memory_policy::flags().collect::<Vec<_>>()},
             "mountExtensions": {"idmap": {"enabled": false}},
             "netDevices": {"enabled": true},
         },
