@@ -27,7 +27,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
-use crate::sys::alloc::live_long;
+use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
@@ -93,6 +93,7 @@ pub(crate) fn run_telling(
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host, readiness.as_mut()),
         _ => foreground::wait(&signals, process, readiness.as_mut()),
     };
+    end_soon();
     let exit = match exit {
         Ok(exit) => exit,
         Err(e) => return Err(creation.undo(e)),
@@ -146,25 +147,26 @@ impl<'p> Creation<'p> {
             notify_host: request.notify_socket.clone(),
             no_new_keyring: request.no_new_keyring,
         };
-        match creation.write_intent(ctx) {
+        let begun = match &creation.notify_host {
+            Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
+            None => Ok(()),
+        };
+        match begun.and_then(|()| creation.write_intent(creation.stored.as_ref())) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
     }
 
-    fn write_intent(&self, ctx: &Context) -> Result<()> {
+    fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
         let proc_error = |e| Error::kernel("read /proc/self", e);
         let intent = Intent {
             schema: SCHEMA,
             runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
             boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
-            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
             bundle: self.prepared.bundle.clone(),
             oci_version: self.prepared.plan.oci_version.clone(),
         };
-        if self.notify_host.is_some() {
-            notify_socket::prepare(&ctx.root.join(self.dir.id()))?;
-        }
         self.dir.write(INTENT, &to_json(&intent)?, 0o600)
     }
 
@@ -189,7 +191,7 @@ impl<'p> Creation<'p> {
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
-            let cgroup = Cgroup::create(plan)?;
+            let cgroup = Cgroup::create(plan, &mut |stored| self.write_intent(Some(stored)))?;
             self.stored = Some(cgroup.stored());
             let attach = cgroup.write(plan, Phase::BeforeAttach);
             self.cgroup = Some(cgroup);

@@ -64,7 +64,8 @@ pub(super) struct Parts<'a> {
 impl Parts<'_> {
     /// Fills the stages of [`INIT_ORDER`].
     pub(super) fn steps(&self, rootfs: &mut RootfsPlan, mut names: Names) -> Vec<Step> {
-        in_order(INIT_ORDER, |stage, out| match stage {
+        let below_root = rootfs.prepare.len() + rootfs.enter.len() + rootfs.restrict.len();
+        in_order(INIT_ORDER, below_root + 48, |stage, out| match stage {
             Stage::Attach => {
                 out.push(step(Act::Attach, "/linux/cgroupsPath"));
                 if self.cgroup {

@@ -322,8 +322,8 @@ impl fmt::Display for Act {
 }
 
 /// Puts the acts of every stage into the order of `table`.
-pub fn in_order(table: &[(Stage, &str)], mut acts_of: impl FnMut(Stage, &mut Vec<Step>)) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(96);
+pub fn in_order(table: &[(Stage, &str)], expected: usize, mut acts_of: impl FnMut(Stage, &mut Vec<Step>)) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(expected);
     for (stage, _) in table {
         acts_of(*stage, &mut steps);
     }
