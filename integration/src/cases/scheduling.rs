@@ -285,7 +285,7 @@ fn io_priority_rules(lab: &Lab) -> Check {
 fn io_priority_of_the_group(lab: &Lab) -> Check {
     let container = lab.start(|c| {
         bundle::set(c, "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 1}));
-        bundle::args(c, &["sh", "-c", "sleep 1000 & sleep 1000"]);
+        bundle::args(c, &["sh", "-c", "sleep 1000 & sleep 1000; true"]);
     })?;
     let init = container.pid()?.to_string();
     let parent = |pid: &str| {
