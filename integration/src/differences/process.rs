@@ -199,5 +199,11 @@ pub const PROCESS: &[Difference] = &[
         &["personality::rules"],
     ),
     always(Crun, "", "an empty SELinux label is a label, which the kernel refuses", &["labels::empty"]),
+    always(
+        Crun,
+        "",
+        "an SELinux label of an exec'd process is dropped where SELinux is off",
+        &["labels::exec_selinux_off"],
+    ),
     always(Crun, "", "gives the caller's file to the container's user", &["program::stdio_file"]),
 ];
