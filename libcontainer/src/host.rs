@@ -70,6 +70,11 @@ impl HostFacts {
         *self.selinux.get_or_init(crate::lsm::selinux::is_enabled)
     }
 
+    /// Whether the kernel knows all of these `SECCOMP_FILTER_FLAG_*`.
+    pub fn takes_seccomp_flags(&self, flags: u32) -> bool {
+        crate::seccomp::kernel_takes(flags)
+    }
+
     /// Whether this process is root, perhaps of a user namespace.
     pub fn is_root(&self) -> bool {
         geteuid().is_root()

@@ -23,6 +23,7 @@ mod program;
 mod rootfs;
 mod scheduling;
 mod seccomp;
+mod seccomp_notify;
 mod stdio;
 mod unsupported;
 mod update;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         scheduling::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         stdio::cases(),
         unsupported::cases(),
         update::cases(),

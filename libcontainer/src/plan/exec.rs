@@ -7,6 +7,7 @@ use crate::namespaces;
 use crate::process::attributes;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::{Act, EXEC_ORDER, Stage, Step, in_order};
+use crate::seccomp::Load;
 use crate::spec::write::ToJson;
 use crate::spec::{Linux, Process, Spec};
 
@@ -38,8 +39,8 @@ pub struct Inputs<'a> {
     pub available: u64,
     /// `CLONE_NEW…` of the namespaces that differ from ours.
     pub join: u64,
-    /// Whether create loaded a filter.
-    pub seccomp: bool,
+    /// When the filter is loaded that create stored.
+    pub seccomp: Load,
     /// Whether that filter denies capset(2).
     pub denies_capset: bool,
     /// Whether create made a session keyring for the container.
@@ -112,14 +113,14 @@ pub fn build(
     let mut process = process_plan::plan(process, inputs.base, inputs.available, &mut problems);
     process.attributes = attributes;
     adjust(&mut process, &mut problems);
-    if inputs.seccomp && inputs.denies_capset && !process.no_new_privileges {
+    if inputs.denies_capset && !process.no_new_privileges {
         let message = "without noNewPrivileges the container's seccomp profile must allow capset: the runtime needs it after the load";
         problems.push(Problem::new(format!("{}/noNewPrivileges", inputs.base), "seccomp-init", message));
     }
     if !problems.is_empty() {
         return Err(Error::config(problems));
     }
-    process.keep_sys_admin = inputs.seccomp && !process.no_new_privileges;
+    process.keep_sys_admin = inputs.seccomp != Load::Never && !process.no_new_privileges;
     let steps = in_order(EXEC_ORDER, 40, |stage, out| match stage {
         Stage::Attach => {
             out.push(step(Act::Attach, ""));
