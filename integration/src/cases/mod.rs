@@ -21,6 +21,7 @@ mod net_devices;
 mod process;
 mod program;
 mod rootfs;
+mod rootless;
 mod scheduling;
 mod seccomp;
 mod seccomp_notify;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Case> {
         process::cases(),
         program::cases(),
         rootfs::cases(),
+        rootless::cases(),
         scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),

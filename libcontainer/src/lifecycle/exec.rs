@@ -215,6 +215,7 @@ fn plan(request: &Exec, process: &Process<'_>, differing: u64, known: &Known<'_>
     let available =
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
+    let root = geteuid().is_root();
     let inputs = Inputs {
         facts: known.facts,
         linux: known.linux,
@@ -222,7 +223,8 @@ fn plan(request: &Exec, process: &Process<'_>, differing: u64, known: &Known<'_>
         base,
         available,
         join: differing,
-        seccomp: Filter::load(known.filter, geteuid().is_root()),
+        root,
+        seccomp: Filter::load(known.filter, root),
         denies_capset: known.filter.is_some_and(seccomp::denies_capset),
         keyring: known.keyring,
         id: &request.id,

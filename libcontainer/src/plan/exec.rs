@@ -39,6 +39,8 @@ pub struct Inputs<'a> {
     pub available: u64,
     /// `CLONE_NEW…` of the namespaces that differ from ours.
     pub join: u64,
+    /// Whether the runtime is root.
+    pub root: bool,
     /// When the filter is loaded that create stored.
     pub seccomp: Load,
     /// Whether that filter denies capset(2).
@@ -121,8 +123,10 @@ pub fn build(
         return Err(Error::config(problems));
     }
     process.keep_sys_admin = inputs.seccomp != Load::Never && !process.no_new_privileges;
+    let oom_score = if inputs.root { None } else { process.oom_score_adj.take() };
     let steps = in_order(EXEC_ORDER, 40, |stage, out| match stage {
         Stage::Attach => {
+            out.extend(oom_score.map(|s| step(Act::OomScore(s), &format!("{}/oomScoreAdj", inputs.base))));
             out.push(step(Act::Attach, ""));
             match &affinity.last {
                 Some(list) => out.push(step(Act::Affinity(Some(list.clone())), "/process/execCPUAffinity/final")),
