@@ -83,7 +83,7 @@ pub fn plan(asked: &Scheduler<'_>, base: &str, problems: &mut Vec<Problem>) -> S
         problems.push(problem(at("nice"), format!("nice {nice} is not within -20..=19")));
     } else if nice != 0 && !matches!(*number, OTHER | BATCH) {
         // The kernel looks at it for these two only, so it does no harm.
-        log::warn!("{}: nice has no effect with {name}", at("nice"));
+        problems.push(Problem::dropped(at("nice"), "scheduler", format!("nice has no effect with {name}")));
         attr.nice = 0;
     }
     match *number {
@@ -205,6 +205,7 @@ mod tests {
     fn problems_of(asked: &Scheduler<'_>) -> Vec<String> {
         let mut problems = Vec::new();
         plan(asked, "/process", &mut problems);
+        problems.retain(|p| !p.dropped);
         problems.into_iter().map(|p| p.pointer.strip_prefix("/process/scheduler/").unwrap().to_owned()).collect()
     }
 
@@ -259,6 +260,17 @@ mod tests {
         assert_eq!(with("SCHED_OTHER", times), ["runtime", "deadline", "period"]);
         assert_eq!(with("SCHED_DEADLINE", |_| ()), ["runtime", "deadline"]);
         assert_eq!(with("SCHED_OTHER", |s| s.flags = vec!["SCHED_RESET_ON_FORK".into()]), ["flags/0"]);
+    }
+
+    #[test]
+    fn a_nice_value_that_the_policy_does_not_have_is_dropped() {
+        let mut problems = Vec::new();
+        let asked = Scheduler { nice: Some(5), ..scheduler("SCHED_IDLE") };
+        assert_eq!(plan(&asked, "/process", &mut problems).nice, 0);
+        assert_eq!(
+            problems.iter().map(|p| (p.pointer.as_str(), p.dropped)).collect::<Vec<_>>(),
+            [("/process/scheduler/nice", true)]
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod memory_policy;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod plan;
 mod process;
 mod program;
 mod rootfs;
@@ -26,6 +27,7 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod trace;
 mod unsupported;
 mod update;
 
@@ -65,6 +67,7 @@ pub fn all() -> Vec<Case> {
         mounts::cases(),
         namespaces::cases(),
         net_devices::cases(),
+        plan::cases(),
         process::cases(),
         program::cases(),
         rootfs::cases(),
@@ -73,6 +76,7 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        trace::cases(),
         unsupported::cases(),
         update::cases(),
     ]

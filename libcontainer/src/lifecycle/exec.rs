@@ -35,6 +35,7 @@ use crate::sys::pidfd::pidfd_send_signal;
 use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host};
 use crate::terminal::signals::Signals;
+use crate::trace;
 
 const CREATING: &str = "cannot exec in a container that is still being created";
 
@@ -57,13 +58,14 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let init = container.pidfd()?.ok_or_else(stopped)?;
     let (private, filter) = container.private()?;
     let text = document(request, &private.config_path)?;
+    let mut found = Vec::new();
     let defaults = private.exec_defaults.to_string();
     let defaults = if private.exec_defaults.is_null() {
         Spec::default()
     } else {
         spec::config(defaults.as_bytes(), "the container's private state")?.value
     };
-    let mut process = process(request, &text, &private.config_path)?;
+    let mut process = process(request, &text, &private.config_path, &mut found)?;
     process.no_new_privileges.get_or_insert(private.no_new_privileges);
     plan_exec::fill(&mut process, &defaults.process.unwrap_or_default());
     crate::terminal::check(crate::terminal::Request {
@@ -80,7 +82,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         keyring: !private.no_new_keyring,
         cgroup: !private.cgroup.is_null(),
     };
-    let plan = plan(request, &process, differing, &known)?;
+    let plan = plan(request, &process, found, differing, &known)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let agent = match (&filter, &private.seccomp_agent) {
@@ -90,8 +92,10 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
     let mut launch = Launch { container: &container, plan, filter, init, console, agent };
-    let mut spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
-    let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
+    let spawned = trace::span(|| "clone into the container", || launch.spawn(request));
+    let mut spawned = spawned.map_err(|e| unless_stopped(&container, e))?;
+    let settle = || launch.settle(request, &mut spawned, &signals, pidfd_socket);
+    let settled = trace::span(|| "answer the child until it is ready", settle);
     let master = match settled {
         Ok(master) => master,
         Err(e) => {
@@ -100,9 +104,12 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         }
     };
     container.dir.unlock();
-    if request.detach {
+    if request.detach || trace::is_on() {
         // End of file: the program runs, or said on its stderr why not.
         let _ = spawned.channel.receive();
+        trace::child_closed();
+    }
+    if request.detach {
         started(&spawned);
         return Ok(0);
     }
@@ -138,9 +145,12 @@ fn document(request: &Exec, config_path: &str) -> Result<Vec<u8>> {
 }
 
 /// The process as asked for: process.json as it is, or the bundle's process with the request's changes.
-fn process<'a>(request: &'a Exec, text: &'a [u8], config_path: &str) -> Result<Process<'a>> {
+/// `found` gets the members of process.json that the specification does not have.
+fn process<'a>(request: &'a Exec, text: &'a [u8], config_path: &str, found: &mut Vec<Problem>) -> Result<Process<'a>> {
     if let Some(path) = &request.process {
-        return Ok(spec::process(text, &path.display().to_string())?.value);
+        let document = spec::process(text, &path.display().to_string())?;
+        found.extend(spec::unknown_members(document.unknown));
+        return Ok(document.value);
     }
     let mut process = spec::config(text, config_path)?.value.process.unwrap_or_default();
     process.terminal = request.tty;
@@ -210,7 +220,13 @@ struct Known<'a> {
     cgroup: bool,
 }
 
-fn plan(request: &Exec, process: &Process<'_>, differing: u64, known: &Known<'_>) -> Result<ExecPlan> {
+fn plan(
+    request: &Exec,
+    process: &Process<'_>,
+    found: Vec<Problem>,
+    differing: u64,
+    known: &Known<'_>,
+) -> Result<ExecPlan> {
     let user_namespace = differing & namespaces::USER != 0;
     let available =
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
@@ -228,12 +244,11 @@ fn plan(request: &Exec, process: &Process<'_>, differing: u64, known: &Known<'_>
         denies_capset: known.filter.is_some_and(seccomp::denies_capset),
         keyring: known.keyring,
         id: &request.id,
+        strict: request.strict,
     };
-    build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
-        if request.process.is_none()
-            && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)
-        {
-            problems.push(problem);
+    build(process, &inputs, found, |plan, problems: &mut Vec<Problem>| {
+        if request.process.is_none() {
+            capabilities::add(&mut plan.capabilities, &request.caps, available, problems);
         }
     })
 }
@@ -283,6 +298,7 @@ impl Launch<'_> {
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
         let preserve = i32::try_from(request.preserve_fds).unwrap_or(0);
+        let trace = trace::child(steps);
         let (hooks, hook_state, rootfs) =
             (HookSet::default(), HookState::default(), Rootfs::new(&RootfsPlan::default()));
         spawn(&clone, move |channel| {
@@ -303,6 +319,7 @@ impl Launch<'_> {
                 hooks: &hooks,
                 hook_state: &hook_state,
                 preserve,
+                trace,
             };
             child.run()
         })

@@ -1,7 +1,7 @@
 //! The plan of a further process in a running container.
 
 use crate::affinity::{self, ExecAffinity};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Problem, Result};
 use crate::host::HostFacts;
 use crate::namespaces;
 use crate::process::attributes;
@@ -49,6 +49,8 @@ pub struct Inputs<'a> {
     pub keyring: bool,
     /// Name of the container's session keyring, unless create made none.
     pub id: &'a str,
+    /// Whether a field without effect is an error.
+    pub strict: bool,
 }
 
 /// What processes that are added later take from the container where their own document is silent, as a document of the
@@ -99,16 +101,16 @@ pub fn fill<'a>(process: &mut Process<'a>, defaults: &Process<'a>) {
     process.exec_cpu_affinity = process.exec_cpu_affinity.take().or_else(|| defaults.exec_cpu_affinity.clone());
 }
 
-/// Decides everything; `adjust` applies the flags of the command line to the plan.
+/// Decides everything; `adjust` applies the flags of the command line to the plan. `problems` are those of reading.
 ///
 /// # Errors
 /// All problems at once.
 pub fn build(
     process: &Process<'_>,
     inputs: &Inputs<'_>,
+    mut problems: Vec<Problem>,
     adjust: impl FnOnce(&mut ProcessPlan, &mut Vec<Problem>),
 ) -> Result<ExecPlan> {
-    let mut problems = Vec::new();
     let attributes = attributes::plan(process, inputs.linux, inputs.base, inputs.facts, &mut problems);
     let affinity = process.exec_cpu_affinity.as_ref().map(|a| affinity::plan(a, inputs.base, &mut problems));
     let affinity = affinity.unwrap_or_default();
@@ -119,9 +121,7 @@ pub fn build(
         let message = "without noNewPrivileges the container's seccomp profile must allow capset: the runtime needs it after the load";
         problems.push(Problem::new(format!("{}/noNewPrivileges", inputs.base), "seccomp-init", message));
     }
-    if !problems.is_empty() {
-        return Err(Error::config(problems));
-    }
+    super::warn(&Problem::settle(problems, inputs.strict)?);
     process.keep_sys_admin = inputs.seccomp != Load::Never && !process.no_new_privileges;
     let oom_score = if inputs.root { None } else { process.oom_score_adj.take() };
     let steps = in_order(EXEC_ORDER, 40, |stage, out| match stage {

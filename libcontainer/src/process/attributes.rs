@@ -52,7 +52,7 @@ pub fn plan(
 impl Attributes {
     /// The steps of `stage`.
     pub fn steps(&self, stage: Stage, out: &mut Vec<Step>) {
-        let mut push = |act: Act, pointer: &str| out.push(Step { act, pointer: pointer.to_owned() });
+        let mut push = |act: Act, pointer: &str| out.push(Step { act, pointer: pointer.to_owned(), stage });
         match stage {
             Stage::KeyLabel => {
                 if let Some(label) = &self.selinux {

@@ -30,6 +30,7 @@ pub mod pidfd;
 pub mod prctl;
 pub mod sched;
 pub mod seccomp;
+pub mod shared;
 pub mod signalfd;
 pub mod socket;
 pub mod spawn;
