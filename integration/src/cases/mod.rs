@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
+mod nesting;
 mod net_devices;
 mod process;
 mod rootfs;
@@ -23,6 +24,7 @@ mod seccomp_notify;
 mod stdio;
 mod unsupported;
 mod update;
+mod userns;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -56,6 +58,7 @@ pub fn all() -> Vec<Case> {
         limits::cases(),
         mounts::cases(),
         namespaces::cases(),
+        nesting::cases(),
         net_devices::cases(),
         process::cases(),
         rootfs::cases(),
@@ -65,6 +68,7 @@ pub fn all() -> Vec<Case> {
         stdio::cases(),
         unsupported::cases(),
         update::cases(),
+        userns::cases(),
     ]
     .into_iter()
     .flatten()
