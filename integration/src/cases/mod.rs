@@ -16,12 +16,14 @@ mod mounts;
 mod namespaces;
 mod nesting;
 mod net_devices;
+mod plan;
 mod process;
 mod rootfs;
 mod rootless;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod trace;
 mod unsupported;
 mod update;
 mod userns;
@@ -60,12 +62,14 @@ pub fn all() -> Vec<Case> {
         namespaces::cases(),
         nesting::cases(),
         net_devices::cases(),
+        plan::cases(),
         process::cases(),
         rootfs::cases(),
         rootless::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        trace::cases(),
         unsupported::cases(),
         update::cases(),
         userns::cases(),
