@@ -17,6 +17,7 @@ mod limits;
 mod memory_policy;
 mod mounts;
 mod namespaces;
+mod nesting;
 mod net_devices;
 mod plan;
 mod process;
@@ -30,6 +31,7 @@ mod stdio;
 mod trace;
 mod unsupported;
 mod update;
+mod userns;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -66,6 +68,7 @@ pub fn all() -> Vec<Case> {
         memory_policy::cases(),
         mounts::cases(),
         namespaces::cases(),
+        nesting::cases(),
         net_devices::cases(),
         plan::cases(),
         process::cases(),
@@ -79,6 +82,7 @@ pub fn all() -> Vec<Case> {
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        userns::cases(),
     ]
     .into_iter()
     .flatten()
