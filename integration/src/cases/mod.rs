@@ -10,6 +10,7 @@ mod decisions;
 mod devices;
 mod exec;
 mod hooks;
+mod landlock;
 mod lifecycle;
 mod limits;
 mod mounts;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         exec::cases(),
         hooks::cases(),
+        landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
         mounts::cases(),

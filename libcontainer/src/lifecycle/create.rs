@@ -14,6 +14,7 @@ use super::request::{Context, Create, RunOptions, Started};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
+use crate::landlock;
 use crate::namespaces::{self, IdMaps, KINDS};
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
@@ -398,6 +399,7 @@ impl<'p> Creation<'p> {
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
             seccomp_agent: plan.agent.clone(),
+            landlock: plan.annotations.iter().find(|(name, _)| name == landlock::ANNOTATION).map(|a| a.1.clone()),
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::hooks::HookSet;
+use crate::landlock;
 use crate::namespaces::{self, KINDS};
 use crate::plan::exec::{ExecPlan, Inputs, build};
 use crate::process::child::{Child, HookState};
@@ -24,8 +25,8 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::notify::Agent;
 use crate::seccomp::{self, Filter};
 use crate::spec::{self, Process, User};
-use crate::state::State;
 use crate::state::dir::write_pid_file;
+use crate::state::{Private, State};
 use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
@@ -63,7 +64,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     })?;
     check_preserved(0, request.preserve_fds)?;
     let differing = differing_namespaces(container.init().pid, init.as_fd())?;
-    let plan = plan(request, &process, differing, filter.as_ref(), !private.no_new_keyring)?;
+    let plan = plan(request, &process, differing, filter.as_ref(), &private)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let agent = match (&filter, &private.seccomp_agent) {
@@ -189,7 +190,7 @@ fn plan(
     process: &Process<'_>,
     differing: u64,
     filter: Option<&Filter>,
-    keyring: bool,
+    private: &Private,
 ) -> Result<ExecPlan> {
     let user_namespace = differing & namespaces::USER != 0;
     let available =
@@ -197,12 +198,16 @@ fn plan(
     let base = if request.process.is_some() { "" } else { "/process" };
     let denies_capset = filter.is_some_and(seccomp::denies_capset);
     let seccomp = Filter::load(filter, geteuid().is_root());
+    let keyring = !private.no_new_keyring;
     let inputs = Inputs { base, available, join: differing, seccomp, denies_capset, keyring, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
             && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)
         {
             problems.push(problem);
+        }
+        if let Some(text) = &private.landlock {
+            landlock::plan(text, crate::sys::landlock::abi(), plan, problems);
         }
     })
 }

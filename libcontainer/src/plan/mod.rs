@@ -12,6 +12,7 @@ use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
+use crate::landlock;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
@@ -108,6 +109,9 @@ impl Plan {
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, &mut problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, &mut problems);
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        if let Some((_, text)) = spec.annotations.0.iter().find(|(name, _)| name == landlock::ANNOTATION) {
+            landlock::plan(text, facts.landlock_abi(), &mut process, &mut problems);
+        }
         let notifies = seccomp.as_ref().is_some_and(Filter::has_listener);
         let net_devices = plan_net_devices(linux, facts, &namespaces, &mut problems);
         let hooks = plan_hooks(spec, &mut problems);

@@ -341,6 +341,7 @@ fn step_code(act: &Act) -> &'static str {
         Act::Rootfs(_) => "rootfs",
         Act::Seccomp | Act::SeccompListener { .. } => "seccomp",
         Act::Attach => "cgroup",
+        Act::Landlock => "landlock",
         _ => "kernel",
     }
 }
