@@ -18,6 +18,7 @@ mod namespaces;
 mod net_devices;
 mod process;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         net_devices::cases(),
         process::cases(),
         rootfs::cases(),
+        rootless::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
