@@ -16,12 +16,14 @@ mod limits;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod plan;
 mod process;
 mod rootfs;
 mod rootless;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod trace;
 mod unsupported;
 mod update;
 
@@ -59,12 +61,14 @@ pub fn all() -> Vec<Case> {
         mounts::cases(),
         namespaces::cases(),
         net_devices::cases(),
+        plan::cases(),
         process::cases(),
         rootfs::cases(),
         rootless::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        trace::cases(),
         unsupported::cases(),
         update::cases(),
     ]
