@@ -82,6 +82,11 @@ impl HostFacts {
         *self.selinux.get_or_init(crate::lsm::selinux::is_enabled)
     }
 
+    /// The newest ABI of the kernel's Landlock, 0 without.
+    pub fn landlock_abi(&self) -> u32 {
+        crate::sys::landlock::abi()
+    }
+
     /// Whether the kernel knows all of these `SECCOMP_FILTER_FLAG_*`.
     pub fn takes_seccomp_flags(&self, flags: u32) -> bool {
         crate::seccomp::kernel_takes(flags)

@@ -62,6 +62,8 @@ pub mod host;
 pub mod id_list;
 #[doc(hidden)]
 pub mod keyring;
+#[doc(hidden)]
+pub mod landlock;
 pub mod lifecycle;
 #[doc(hidden)]
 pub mod loopback;

@@ -12,6 +12,7 @@ mod devices;
 mod exec;
 mod hooks;
 mod labels;
+mod landlock;
 mod lifecycle;
 mod limits;
 mod memory_policy;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         hooks::cases(),
         labels::cases(),
+        landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
         memory_policy::cases(),

@@ -1,7 +1,6 @@
 //! What wherry cannot do yet: each is refused by its place in the config, before anything is done. A row goes when the
 //! feature comes. Peers support some of it and drop the rest in silence, so these cases are wherry's own.
 
-
 use serde_json::{Value, json};
 
 use super::{Case, case};

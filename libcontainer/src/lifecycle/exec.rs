@@ -16,6 +16,7 @@ use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
+use crate::landlock;
 use crate::namespaces::{self, KINDS};
 use crate::plan::exec::{self as plan_exec, ExecPlan, Inputs, build};
 use crate::process::child::{Child, HookState};
@@ -26,8 +27,8 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::notify::Agent;
 use crate::seccomp::{self, Filter};
 use crate::spec::{self, Linux, Process, Spec, User};
-use crate::state::State;
 use crate::state::dir::write_pid_file;
+use crate::state::{Private, State};
 use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
@@ -79,8 +80,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         facts: &HostFacts::lazy(ctx.rootless),
         linux: &defaults.linux.unwrap_or_default(),
         filter: filter.as_ref(),
-        keyring: !private.no_new_keyring,
-        cgroup: !private.cgroup.is_null(),
+        private: &private,
     };
     let plan = plan(request, &process, found, differing, &known)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
@@ -216,8 +216,7 @@ struct Known<'a> {
     facts: &'a HostFacts,
     linux: &'a Linux<'a>,
     filter: Option<&'a Filter>,
-    keyring: bool,
-    cgroup: bool,
+    private: &'a Private,
 }
 
 fn plan(
@@ -235,20 +234,23 @@ fn plan(
     let inputs = Inputs {
         facts: known.facts,
         linux: known.linux,
-        cgroup: known.cgroup,
+        cgroup: !known.private.cgroup.is_null(),
         base,
         available,
         join: differing,
         root,
         seccomp: Filter::load(known.filter, root),
         denies_capset: known.filter.is_some_and(seccomp::denies_capset),
-        keyring: known.keyring,
+        keyring: !known.private.no_new_keyring,
         id: &request.id,
         strict: request.strict,
     };
     build(process, &inputs, found, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none() {
             capabilities::add(&mut plan.capabilities, &request.caps, available, problems);
+        }
+        if let Some(text) = &known.private.landlock {
+            landlock::plan(text, crate::sys::landlock::abi(), plan, problems);
         }
     })
 }

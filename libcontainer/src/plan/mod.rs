@@ -14,6 +14,7 @@ use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result, errno_words};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
+use crate::landlock;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan, joined, user};
@@ -142,6 +143,9 @@ impl Plan {
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        if let Some((_, text)) = spec.annotations.0.iter().find(|(name, _)| name == landlock::ANNOTATION) {
+            landlock::plan(text, facts.landlock_abi(), &mut process, problems);
+        }
         let notifies = seccomp.as_ref().is_some_and(Filter::has_listener);
         let net_devices = plan_net_devices(linux, facts, &namespaces, problems);
         let hooks = plan_hooks(spec, problems);

@@ -17,6 +17,7 @@ use super::steps::Act;
 use crate::affinity;
 use crate::capabilities::{CAP_SETGID, CAP_SYS_ADMIN};
 use crate::error::errno_words;
+use crate::landlock::Domain;
 use crate::lsm::{Refused, selinux};
 use crate::rootfs::file::read_small_file;
 use crate::sys::{home, ids, mempolicy, prctl, sched};
@@ -50,6 +51,7 @@ pub fn apply(act: &Act, process: &mut ProcessPlan) -> Result<(), Failure> {
         Act::FinishCapabilities => Ok(process.capabilities.finish()?),
         Act::Home => find_home(process),
         Act::FindProgram => program::find(process),
+        Act::Landlock => process.landlock.as_ref().map_or(Ok(()), Domain::enter),
         Act::Umask(mask) => {
             ids::umask(*mask);
             Ok(())

@@ -351,6 +351,7 @@ fn step_code(act: &Act) -> &'static str {
         Act::AppArmor(_) => "apparmor",
         Act::SelinuxLabel(..) => "selinux",
         Act::Affinity(_) => "cpu-affinity",
+        Act::Landlock => "landlock",
         _ => "kernel",
     }
 }
