@@ -8,6 +8,8 @@ use nix::unistd::{getegid, geteuid};
 use crate::cgroups::Layout;
 use crate::error::Result;
 use crate::intel_rdt;
+use crate::namespaces::NamespacePlan;
+use crate::namespaces::joined::{self, JoinedUser};
 use crate::namespaces::user::Caller;
 use crate::sys::ids::capget;
 
@@ -17,6 +19,8 @@ pub struct HostFacts {
     layout: OnceCell<Layout>,
     permitted: OnceCell<u64>,
     resctrl: OnceCell<Option<String>>,
+    apparmor: OnceCell<bool>,
+    selinux: OnceCell<bool>,
     rootless: Option<bool>,
     as_root: bool,
 }
@@ -73,6 +77,29 @@ impl HostFacts {
         *self.permitted.get_or_init(|| capget().map_or(0, |sets| sets.permitted))
     }
 
+    /// The same facts, with these security modules on or off.
+    #[must_use]
+    pub fn with_security_modules(self, apparmor: bool, selinux: bool) -> Self {
+        let _ = self.apparmor.set(apparmor);
+        let _ = self.selinux.set(selinux);
+        self
+    }
+
+    /// Whether the kernel has AppArmor and it is on.
+    pub fn apparmor(&self) -> bool {
+        *self.apparmor.get_or_init(crate::lsm::apparmor::is_enabled)
+    }
+
+    /// Whether the kernel has SELinux and a policy is loaded.
+    pub fn selinux(&self) -> bool {
+        *self.selinux.get_or_init(crate::lsm::selinux::is_enabled)
+    }
+
+    /// The newest ABI of the kernel's Landlock, 0 without.
+    pub fn landlock_abi(&self) -> u32 {
+        crate::sys::landlock::abi()
+    }
+
     /// Whether the kernel knows all of these `SECCOMP_FILTER_FLAG_*`.
     pub fn takes_seccomp_flags(&self, flags: u32) -> bool {
         crate::seccomp::kernel_takes(flags)
@@ -87,6 +114,14 @@ impl HostFacts {
     pub fn caller(&self) -> Caller {
         let (uid, gid) = if self.as_root { (0, 0) } else { (geteuid().as_raw(), getegid().as_raw()) };
         Caller { uid, gid, capabilities: self.permitted() }
+    }
+
+    /// The user namespace that `plan` joins.
+    ///
+    /// # Errors
+    /// As [`joined::look`].
+    pub fn joined_user(&self, plan: &NamespacePlan) -> Result<JoinedUser> {
+        joined::look(plan)
     }
 
     /// Whether cgroup permissions may be missing. Root of a user namespace is not told apart from root here, since that

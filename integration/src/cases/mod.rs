@@ -1,6 +1,7 @@
 //! The cases, a file for each concept.
 
 mod advisories;
+mod affinity;
 mod bad_input;
 mod cgroup;
 mod cli;
@@ -11,21 +12,28 @@ mod devices;
 mod exec;
 mod hooks;
 mod intel_rdt;
+mod labels;
+mod landlock;
 mod lifecycle;
 mod limits;
+mod memory_policy;
 mod mounts;
 mod namespaces;
+mod nesting;
 mod net_devices;
 mod plan;
 mod process;
+mod program;
 mod rootfs;
 mod rootless;
+mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
 mod trace;
 mod unsupported;
 mod update;
+mod userns;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -46,6 +54,7 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 pub fn all() -> Vec<Case> {
     [
         advisories::cases(),
+        affinity::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cli::cases(),
@@ -56,21 +65,28 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         hooks::cases(),
         intel_rdt::cases(),
+        labels::cases(),
+        landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
+        memory_policy::cases(),
         mounts::cases(),
         namespaces::cases(),
+        nesting::cases(),
         net_devices::cases(),
         plan::cases(),
         process::cases(),
+        program::cases(),
         rootfs::cases(),
         rootless::cases(),
+        scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        userns::cases(),
     ]
     .into_iter()
     .flatten()

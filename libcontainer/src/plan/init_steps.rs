@@ -56,6 +56,8 @@ pub(super) struct Parts<'a> {
     pub seccomp: Load,
     /// Whether init waits for `start`.
     pub gate: bool,
+    /// Whether there is a cgroup to enter.
+    pub cgroup: bool,
     /// Whether the parent has limits to set once the mounts are made.
     pub limits: bool,
     /// Whether the parent moves network interfaces in, which sysctl and hooks may need.
@@ -70,6 +72,9 @@ impl Parts<'_> {
             Stage::Attach => {
                 out.extend(self.oom_score.map(|score| step(Act::OomScore(score), "/process/oomScoreAdj")));
                 out.push(step(Act::Attach, "/linux/cgroupsPath"));
+                if self.cgroup {
+                    out.push(step(Act::Affinity(None), ""));
+                }
             }
             Stage::Fork | Stage::UserNamespace | Stage::Join | Stage::Unshare => self.namespace_stage(stage, out),
             Stage::Session | Stage::Names => self.names_stage(stage, &mut names, out),
@@ -77,7 +82,10 @@ impl Parts<'_> {
             Stage::MountsDone => {
                 let runtime =
                     [HookKind::Prestart, HookKind::CreateRuntime].iter().any(|k| !self.hooks.of(*k).is_empty());
-                let wait = self.net_devices || runtime || !self.hooks.of(HookKind::CreateContainer).is_empty();
+                // What a scheduling policy may have is decided by the limits, so they must be there first.
+                let scheduled = self.limits && self.process.attributes.scheduler.is_some();
+                let wait =
+                    self.net_devices || runtime || scheduled || !self.hooks.of(HookKind::CreateContainer).is_empty();
                 // Without limits and hooks there is nothing that the parent would do with the message.
                 if wait || self.limits {
                     // In a PID namespace that others are in already they could look at our descriptors (CVE-2016-9962).
@@ -112,8 +120,7 @@ impl Parts<'_> {
         let plan = self.namespaces;
         match stage {
             Stage::Fork if plan.joins_user() => {
-                // PID first, while the capabilities over the host's namespaces are there.
-                for (index, join) in plan.join.iter().enumerate().rev().filter(|(_, j)| plan.intermediate_joins(j)) {
+                for (index, join) in plan.intermediate_order() {
                     out.push(step(Act::Join { index, flag: join.flag }, &join.pointer));
                 }
                 out.push(step(Act::Fork(plan.clone_flags()), "/linux/namespaces"));

@@ -8,17 +8,20 @@ mod process_steps;
 
 use std::ffi::CString;
 
+use crate::affinity;
 use crate::capabilities::CAP_SYS_ADMIN;
 use crate::cgroups::{self, CgroupPlan, MountView};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, errno_words};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
 use crate::intel_rdt::{self, RdtPlan};
+use crate::landlock;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
-use crate::namespaces::{self, NamespacePlan, user};
+use crate::namespaces::{self, NamespacePlan, joined, user};
 use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
+use crate::process::attributes;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::Step;
 use crate::rootfs::{self, MountFacts, RootfsPlan};
@@ -64,6 +67,8 @@ pub struct Plan {
     pub config: Config,
     /// `linux.resources` as asked for, for later updates.
     pub resources: serde_json::Value,
+    /// What exec'd processes take over, see [`exec::defaults`].
+    pub exec_defaults: serde_json::Value,
 }
 
 /// What is known of a container that cannot be, for further questions to the host.
@@ -116,21 +121,18 @@ impl Plan {
         let with_notify = inputs.notify_dir.as_deref().map(|dir| with_notify_mount(spec, dir));
         let spec = with_notify.as_ref().unwrap_or(spec);
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
-        check_document(spec, linux, problems);
+        check_document(spec, problems);
         let mut namespaces = namespaces::plan(linux, problems);
         check_privilege(&namespaces, facts, problems);
+        look_at_joined(&mut namespaces, linux, facts, problems);
         let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, problems);
         let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
-        let nothing = Process::default();
-        let process = spec.process.as_ref().unwrap_or_else(|| {
-            problems.push(Problem::new("/process", "required", "process property must not be empty"));
-            &nothing
-        });
-        let mut process = process_plan::plan(process, "/process", available, problems);
+        let mut process = plan_process(spec, linux, facts, inputs.gate, available, problems);
         if let Some(maps) = &mut namespaces.id_maps {
             user::decide(maps, linux, facts.caller(), user::find_helper, problems);
             process.set_groups = !maps.deny_groups;
         }
+        process.set_groups &= !namespaces.joined_user.deny_groups;
         if !process.set_groups {
             user::check_groups(&process.groups, "/process", problems);
         }
@@ -144,6 +146,9 @@ impl Plan {
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        if let Some((_, text)) = spec.annotations.0.iter().find(|(name, _)| name == landlock::ANNOTATION) {
+            landlock::plan(text, facts.landlock_abi(), &mut process, problems);
+        }
         let notifies = seccomp.as_ref().is_some_and(Filter::has_listener);
         let intel_rdt = match &linux.intel_rdt {
             Some(rdt) => intel_rdt::plan(rdt, &inputs.request.id, facts.resctrl()?, problems),
@@ -174,6 +179,7 @@ impl Plan {
             oom_score,
             seccomp: Filter::load(seccomp.as_ref(), facts.is_root()),
             gate: inputs.gate,
+            cgroup: cgroup.is_some(),
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
             net_devices: !net_devices.is_empty(),
         };
@@ -188,6 +194,7 @@ impl Plan {
                 .collect(),
             config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
             resources: linux.resources.to_json(),
+            exec_defaults: exec::defaults(spec),
             rootfs_path,
             namespaces,
             cgroup,
@@ -210,6 +217,33 @@ pub(crate) fn warn(dropped: &[Problem]) {
     }
 }
 
+/// The process; without one a container can be created, but neither run nor started.
+fn plan_process(
+    spec: &Spec<'_>,
+    linux: &Linux<'_>,
+    facts: &HostFacts,
+    gate: bool,
+    available: u64,
+    problems: &mut Vec<Problem>,
+) -> ProcessPlan {
+    let nothing = Process::default();
+    let (mut plan, process) = match &spec.process {
+        Some(process) => (process_plan::plan(process, "/process", available, problems), process),
+        None => {
+            if !gate {
+                problems.push(Problem::new("/process", "required", "process property must not be empty"));
+            }
+            (ProcessPlan::absent(), &nothing)
+        }
+    };
+    plan.attributes = attributes::plan(process, linux, "/process", facts, problems);
+    if let Some(asked) = &process.exec_cpu_affinity {
+        // For exec alone; what is wrong with it is told now.
+        affinity::plan(asked, "/process", problems);
+    }
+    plan
+}
+
 /// Without CAP_SYS_ADMIN namespaces can be made and joined only below a user namespace.
 fn check_privilege(namespaces: &NamespacePlan, facts: &HostFacts, problems: &mut Vec<Problem>) {
     let nothing = namespaces.new == 0 && namespaces.join.is_empty();
@@ -221,6 +255,23 @@ fn check_privilege(namespaces: &NamespacePlan, facts: &HostFacts, problems: &mut
         .push(Problem::new("/linux/namespaces", "rootless", message).hint(
             "add {\"type\": \"user\"} with uidMappings and gidMappings, as `wherry spec --rootless` writes them",
         ));
+}
+
+/// Asks the kernel for the maps of a joined user namespace, and compares.
+fn look_at_joined(namespaces: &mut NamespacePlan, linux: &Linux<'_>, facts: &HostFacts, problems: &mut Vec<Problem>) {
+    if !namespaces.joins_user() {
+        return;
+    }
+    match facts.joined_user(namespaces) {
+        Ok(found) => {
+            joined::compare(linux, &found, problems);
+            namespaces.joined_user = found;
+        }
+        Err(e) => {
+            let why = if e.errno == 0 { String::new() } else { format!(": {}", errno_words(e.errno)) };
+            problems.push(Problem::new(e.pointer, "namespace", format!("{}{why}", e.message)));
+        }
+    }
 }
 
 /// The configuration with one more mount: the directory of the readiness socket.
@@ -237,7 +288,7 @@ fn with_notify_mount<'a>(spec: &Spec<'a>, dir: &str) -> Spec<'a> {
 }
 
 /// Rules that belong to no single part, and fields that are not built yet.
-fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem>) {
+fn check_document(spec: &Spec<'_>, problems: &mut Vec<Problem>) {
     match spec.oci_version.as_deref() {
         None => problems.push(Problem::new("/ociVersion", "required", "ociVersion is required")),
         Some(v) if !v.starts_with("1.") && !v.is_empty() => {
@@ -257,12 +308,6 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
     ] {
         if given {
             problems.push(Problem::dropped(format!("/{field}"), "platform", "a section of another platform"));
-        }
-    }
-    let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
-    for (asked, field) in [(linux.memory_policy.is_some(), "memoryPolicy"), (personality, "personality")] {
-        if asked {
-            problems.push(Problem::unsupported(format!("/linux/{field}")));
         }
     }
 }
@@ -303,7 +348,11 @@ fn plan_cgroup(
         spec.mounts.iter().any(|m| matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(m));
     let delegated = namespaces.new & namespaces::CGROUP != 0 && writable;
     let uid = spec.process.as_ref().and_then(|p| p.user.as_ref()).map_or(0, |u| u.uid);
-    let owner = if namespaces.id_maps.is_some() { namespaces::host_id(&linux.uid_mappings, uid) } else { Some(uid) };
+    let owner = match (&namespaces.id_maps, namespaces.joins_user()) {
+        (Some(_), _) => namespaces::host_id(&linux.uid_mappings, uid),
+        (None, true) => namespaces::host_id(&namespaces.joined_user.uid, uid),
+        (None, false) => Some(uid),
+    };
     let request = cgroups::Request {
         path: linux.cgroups_path.as_deref(),
         id: &inputs.request.id,
