@@ -12,6 +12,7 @@ mod prepare;
 pub mod request;
 mod start;
 mod update;
+mod user;
 mod view;
 
 pub(crate) use create::run_telling;
@@ -26,4 +27,5 @@ pub use pause::{pause, resume};
 pub use request::*;
 pub use start::start;
 pub use update::update;
+pub use user::{id_number, parse_user};
 pub use view::{list, pidfd, processes, state};

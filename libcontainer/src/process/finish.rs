@@ -127,7 +127,7 @@ fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
 }
 
 /// The sixth field of a passwd(5) line whose third is `uid`.
-fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
+pub fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
     let mut fields = line.split(|b| *b == b':');
     let number = std::str::from_utf8(fields.nth(2)?).ok()?;
     if number.parse() != Ok(uid) {

@@ -7,3 +7,5 @@ pub mod parent;
 pub mod plan;
 pub mod seal;
 pub mod steps;
+
+pub use finish::home_in_line;

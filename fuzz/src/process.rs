@@ -1,0 +1,21 @@
+//! The document of `exec --process` → model → plan.
+
+use libcontainer::plan::exec::{Inputs, build};
+use libcontainer::spec;
+
+use crate::check_error;
+
+/// Any bytes are refused or planned.
+pub fn process(data: &[u8]) {
+    let document = match spec::process(data, "process.json") {
+        Ok(document) => document,
+        Err(error) => return check_error(&error),
+    };
+    for (available, join, seccomp) in [(u64::MAX >> 23, 0x6c02_0000, true), (0, 0x7e02_0080, false)] {
+        let inputs = Inputs { base: "", available, join, seccomp, denies_capset: seccomp, keyring: true, id: "fuzz" };
+        match build(&document.value, &inputs, |_, _| ()) {
+            Err(error) => check_error(&error),
+            Ok(plan) => assert!(!plan.steps.is_empty(), "a plan without steps"),
+        }
+    }
+}
