@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod rootfs;
 mod seccomp;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Case> {
         limits::cases(),
         mounts::cases(),
         namespaces::cases(),
+        net_devices::cases(),
         process::cases(),
         rootfs::cases(),
         seccomp::cases(),

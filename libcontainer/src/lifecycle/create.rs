@@ -15,6 +15,7 @@ use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::namespaces::{self, IdMaps, KINDS};
+use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
@@ -26,7 +27,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
-use crate::sys::alloc::live_long;
+use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
@@ -92,6 +93,7 @@ pub(crate) fn run_telling(
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host, readiness.as_mut()),
         _ => foreground::wait(&signals, process, readiness.as_mut()),
     };
+    end_soon();
     let exit = match exit {
         Ok(exit) => exit,
         Err(e) => return Err(creation.undo(e)),
@@ -145,32 +147,51 @@ impl<'p> Creation<'p> {
             notify_host: request.notify_socket.clone(),
             no_new_keyring: request.no_new_keyring,
         };
-        match creation.write_intent(ctx) {
+        let begun = match &creation.notify_host {
+            Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
+            None => Ok(()),
+        };
+        match begun.and_then(|()| creation.write_intent(creation.stored.as_ref())) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
     }
 
-    fn write_intent(&self, ctx: &Context) -> Result<()> {
+    fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
         let proc_error = |e| Error::kernel("read /proc/self", e);
         let intent = Intent {
             schema: SCHEMA,
             runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
             boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
-            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
             bundle: self.prepared.bundle.clone(),
             oci_version: self.prepared.plan.oci_version.clone(),
         };
-        if self.notify_host.is_some() {
-            notify_socket::prepare(&ctx.root.join(self.dir.id()))?;
-        }
         self.dir.write(INTENT, &to_json(&intent)?, 0o600)
     }
 
     /// Everything from the cgroup to the state on disk. The result is the terminal's master, in the foreground.
     fn launch(&mut self, request: &Create, start: Start, signals: &Signals) -> Result<Option<OwnedFd>> {
+        let mut interfaces = None;
+        let launched = self.launch_with(request, start, signals, &mut interfaces);
+        if launched.is_err()
+            && let Some(interfaces) = interfaces
+        {
+            // Before init dies: its network namespace would take virtual interfaces along.
+            interfaces.undo();
+        }
+        launched
+    }
+
+    fn launch_with(
+        &mut self,
+        request: &Create,
+        start: Start,
+        signals: &Signals,
+        interfaces: &mut Option<Transfer>,
+    ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
-            let cgroup = Cgroup::create(plan)?;
+            let cgroup = Cgroup::create(plan, &mut |stored| self.write_intent(Some(stored)))?;
             self.stored = Some(cgroup.stored());
             let attach = cgroup.write(plan, Phase::BeforeAttach);
             self.cgroup = Some(cgroup);
@@ -193,7 +214,7 @@ impl<'p> Creation<'p> {
         self.write_private()?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
         let pending = self.prepare_state(init)?;
-        let master = self.converse(signals)?;
+        let master = self.converse(signals, interfaces)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             cgroup.write(plan, Phase::Final)?;
         }
@@ -247,7 +268,7 @@ impl<'p> Creation<'p> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals) -> Result<Option<OwnedFd>> {
+    fn converse(&self, signals: &Signals, interfaces: &mut Option<Transfer>) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -260,11 +281,14 @@ impl<'p> Creation<'p> {
                     }
                     proceed()?;
                 }
+                FromChild::Network(socket) => {
+                    interfaces.insert(Transfer::begin(socket.as_fd())?).bring_in(&plan.net_devices)?;
+                }
                 FromChild::MountsDone => {
                     if let (Some(cgroup), Some(plan)) = (&self.cgroup, &plan.cgroup) {
                         cgroup.write(plan, Phase::Limits)?;
                     }
-                    if waits_for_hooks(&plan.steps) {
+                    if waits_for_us(&plan.steps) {
                         self.runtime_hooks(&[HookKind::Prestart, HookKind::CreateRuntime], "creating", Some(signals))?;
                         proceed()?;
                     }
@@ -442,7 +466,7 @@ fn no_child() -> Error {
     Error::new(ErrorKind::Internal, "internal", "there is no child")
 }
 
-fn waits_for_hooks(steps: &[Step]) -> bool {
+fn waits_for_us(steps: &[Step]) -> bool {
     steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true }))
 }
 

@@ -102,7 +102,8 @@ pub(crate) struct Mounts {
 
 /// Plans all mounts.
 pub(crate) fn plan(mounts: &[Mount<'_>], facts: &MountFacts<'_>, problems: &mut Vec<Problem>) -> Mounts {
-    let mut out = Mounts { steps: Vec::new(), readonly: Vec::new(), kept: 0, dev_is_bound: false };
+    let mut out =
+        Mounts { steps: Vec::with_capacity(mounts.len()), readonly: Vec::new(), kept: 0, dev_is_bound: false };
     for (i, mount) in mounts.iter().enumerate() {
         let pointer = format!("/mounts/{i}");
         let before = problems.len();
@@ -337,7 +338,7 @@ fn fs_mount(
         _ => slot.map_or(Keep::Nothing, Keep::Slot),
     };
     params.append(&mut flags.params);
-    Some(Step::Fs(Fs {
+    Some(Step::Fs(Box::new(Fs {
         instead: instead(kind, &dest, &flags, facts),
         attr: flags.attr.set,
         calls: flags.propagation_calls(),
@@ -348,7 +349,7 @@ fn fs_mount(
         fstype,
         params,
         keep,
-    }))
+    })))
 }
 
 /// The host's own mount, for a filesystem that the kernel refuses to a user namespace that does not own the namespace

@@ -56,7 +56,7 @@ pub fn build(
         return Err(Error::config(problems));
     }
     process.keep_sys_admin = inputs.seccomp && !process.no_new_privileges;
-    let steps = in_order(EXEC_ORDER, |stage, out| match stage {
+    let steps = in_order(EXEC_ORDER, 32, |stage, out| match stage {
         Stage::Attach => out.push(step(Act::Attach, "")),
         Stage::Join => {
             if inputs.join != 0 {

@@ -55,12 +55,15 @@ pub(super) struct Parts<'a> {
     pub gate: bool,
     /// Whether the parent has limits to set once the mounts are made.
     pub limits: bool,
+    /// Whether the parent moves network interfaces in, which sysctl and hooks may need.
+    pub net_devices: bool,
 }
 
 impl Parts<'_> {
     /// Fills the stages of [`INIT_ORDER`].
     pub(super) fn steps(&self, rootfs: &mut RootfsPlan, mut names: Names) -> Vec<Step> {
-        in_order(INIT_ORDER, |stage, out| match stage {
+        let below_root = rootfs.prepare.len() + rootfs.enter.len() + rootfs.restrict.len();
+        in_order(INIT_ORDER, below_root + 48, |stage, out| match stage {
             Stage::Attach => out.push(step(Act::Attach, "/linux/cgroupsPath")),
             Stage::Fork | Stage::UserNamespace | Stage::Join | Stage::Unshare => self.namespace_stage(stage, out),
             Stage::Session | Stage::Names => self.names_stage(stage, &mut names, out),
@@ -68,7 +71,7 @@ impl Parts<'_> {
             Stage::MountsDone => {
                 let runtime =
                     [HookKind::Prestart, HookKind::CreateRuntime].iter().any(|k| !self.hooks.of(*k).is_empty());
-                let wait = runtime || !self.hooks.of(HookKind::CreateContainer).is_empty();
+                let wait = self.net_devices || runtime || !self.hooks.of(HookKind::CreateContainer).is_empty();
                 // Without limits and hooks there is nothing that the parent would do with the message.
                 if wait || self.limits {
                     out.push(step(Act::MountsDone { wait }, ""));
@@ -129,6 +132,9 @@ impl Parts<'_> {
         }
         if self.namespaces.new & namespaces::NET != 0 {
             out.push(step(Act::LoopbackUp, "/linux/namespaces"));
+        }
+        if self.net_devices {
+            out.push(step(Act::HandOutNetwork, "/linux/netDevices"));
         }
         out.extend(names.hostname.take().map(|n| step(Act::Hostname(n), "/hostname")));
         out.extend(names.domainname.take().map(|n| step(Act::Domainname(n), "/domainname")));

@@ -38,13 +38,13 @@ pub enum Step {
     /// The root filesystem (host path) of a container without a mount namespace.
     OpenRootfs(Path),
     /// A new filesystem.
-    Fs(Fs),
+    Fs(Box<Fs>),
     /// A copy of a host tree.
     Bind(Bind),
     /// A change of a mount that is there.
     Remount(Remount),
     /// The v1 view of cgroups.
-    CgroupV1(CgroupV1),
+    CgroupV1(Box<CgroupV1>),
     /// A device node.
     Device(Node),
     /// The symbolic links in /dev.
