@@ -3,6 +3,7 @@
 mod advisories;
 mod bad_input;
 mod cgroup;
+mod cgroup_paths;
 mod cli;
 mod crash;
 mod data;
@@ -16,7 +17,9 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod process;
+mod resources;
 mod rootfs;
+mod rules;
 mod seccomp;
 mod stdio;
 mod unsupported;
@@ -43,6 +46,7 @@ pub fn all() -> Vec<Case> {
         advisories::cases(),
         bad_input::cases(),
         cgroup::cases(),
+        cgroup_paths::cases(),
         cli::cases(),
         crash::cases(),
         data::cases(),
@@ -56,7 +60,9 @@ pub fn all() -> Vec<Case> {
         namespaces::cases(),
         net_devices::cases(),
         process::cases(),
+        resources::cases(),
         rootfs::cases(),
+        rules::cases(),
         seccomp::cases(),
         stdio::cases(),
         unsupported::cases(),
