@@ -21,6 +21,7 @@ mod resources;
 mod rootfs;
 mod rules;
 mod seccomp;
+mod seccomp_notify;
 mod stdio;
 mod unsupported;
 mod update;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         rules::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         stdio::cases(),
         unsupported::cases(),
         update::cases(),

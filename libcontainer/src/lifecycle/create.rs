@@ -19,7 +19,9 @@ use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
+use crate::process::parent::{
+    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps, write_oom_score,
+};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rfc3339;
@@ -213,8 +215,9 @@ impl<'p> Creation<'p> {
         }
         self.write_private()?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
+        let agent_socket = self.prepared.agent_socket.take();
         let pending = self.prepare_state(init)?;
-        let master = self.converse(signals, interfaces)?;
+        let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             cgroup.write(plan, Phase::Final)?;
         }
@@ -268,7 +271,12 @@ impl<'p> Creation<'p> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals, interfaces: &mut Option<Transfer>) -> Result<Option<OwnedFd>> {
+    fn converse(
+        &self,
+        signals: &Signals,
+        interfaces: &mut Option<Transfer>,
+        mut agent_socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -294,6 +302,13 @@ impl<'p> Creation<'p> {
                     }
                 }
                 FromChild::Console(fd) => master = Some(fd),
+                FromChild::Listener(number) => {
+                    if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
+                        let state = self.prepared.hook_state.document("creating", spawned.pid);
+                        agent.hand_over(socket, spawned, number, &state)?;
+                    }
+                    proceed()?;
+                }
                 FromChild::Ready => return Ok(master),
                 other => return Err(self.explain(spawned.failure(other, &plan.steps))),
             }
@@ -382,6 +397,7 @@ impl<'p> Creation<'p> {
             no_new_keyring: self.no_new_keyring,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            seccomp_agent: plan.agent.clone(),
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
@@ -474,13 +490,6 @@ fn waits_for_us(steps: &[Step]) -> bool {
 fn later_hooks(hooks: &HookSet) -> serde_json::Value {
     let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !hooks.of(*k).is_empty());
     if later { hooks.to_json() } else { serde_json::Value::Null }
-}
-
-pub(crate) fn write_oom_score(pid: i32, score: i32) -> Result<()> {
-    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
-        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
-        e.hint("lowering it needs CAP_SYS_RESOURCE")
-    })
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
