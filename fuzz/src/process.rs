@@ -1,6 +1,7 @@
 //! The document of `exec --process` → model → plan.
 
 use libcontainer::plan::exec::{Inputs, build};
+use libcontainer::seccomp::Load;
 use libcontainer::spec;
 
 use crate::check_error;
@@ -11,8 +12,12 @@ pub fn process(data: &[u8]) {
         Ok(document) => document,
         Err(error) => return check_error(&error),
     };
-    for (available, join, seccomp) in [(u64::MAX >> 23, 0x6c02_0000, true), (0, 0x7e02_0080, false)] {
-        let inputs = Inputs { base: "", available, join, seccomp, denies_capset: seccomp, keyring: true, id: "fuzz" };
+    for (available, join, seccomp) in [
+        (u64::MAX >> 23, 0x6c02_0000, Load::Last),
+        (u64::MAX >> 23, 0, Load::WithListener { dumpable: true }),
+        (0, 0x7e02_0080, Load::Never),
+    ] {
+        let inputs = Inputs { base: "", available, join, seccomp, denies_capset: true, keyring: true, id: "fuzz" };
         match build(&document.value, &inputs, |_, _| ()) {
             Err(error) => check_error(&error),
             Ok(plan) => assert!(!plan.steps.is_empty(), "a plan without steps"),

@@ -6,10 +6,10 @@ use libcontainer::seccomp::interpreter::{Call, run};
 use libcontainer::seccomp::plan;
 use libcontainer::spec;
 
-const ACTIONS: [&str; 9] = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP", "ALLOW"];
+const ACTIONS: [&str; 9] = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP", "NOTIFY"];
 const OPERATORS: [&str; 7] = ["EQ", "NE", "LT", "LE", "GE", "GT", "MASKED_EQ"];
 const ARCHES: [&str; 6] = ["X86_64", "X86", "X32", "AARCH64", "ARM", "RISCV64"];
-const FLAGS: [&str; 3] = ["TSYNC", "LOG", "SPEC_ALLOW"];
+const FLAGS: [&str; 4] = ["TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"];
 /// Common calls, calls of one architecture alone, multiplexers, the newest, and none.
 const NAMES: &str = "read write open close stat mmap clone clone3 execve execveat personality socket socketcall ipc getpid \
     prctl arch_prctl ptrace capset capget fork vfork keyctl add_key bpf perf_event_open ioctl fcntl fcntl64 futex \
@@ -79,6 +79,9 @@ fn profile(bytes: &mut Bytes<'_>) -> String {
     let _ = write!(text, r#", "architectures": [{}]"#, some("SCMP_ARCH_", &ARCHES, bytes));
     if bytes.byte().is_multiple_of(2) {
         let _ = write!(text, r#", "flags": [{}]"#, some("SECCOMP_FILTER_FLAG_", &FLAGS, bytes));
+    }
+    if bytes.byte().is_multiple_of(2) {
+        text.push_str(r#", "listenerPath": "/agent", "listenerMetadata": "m""#);
     }
     text.push_str(r#", "syscalls": ["#);
     let rules = usize::from(bytes.byte() % 64);

@@ -164,6 +164,10 @@ pub fn plan(linux: &Linux<'_>, problems: &mut Vec<Problem>) -> NamespacePlan {
         }
         match entry.path.as_deref().filter(|p| !p.is_empty()) {
             None => out.new |= kind.flag,
+            Some(path) if !path.starts_with('/') => {
+                let message = format!("namespace path {path:?} is not absolute");
+                problems.push(Problem::new(pointer + "/path", "namespace-path", message));
+            }
             Some(path) => match CString::new(path) {
                 Ok(path) => out.join.push(Join { flag: kind.flag, path, pointer: pointer + "/path" }),
                 Err(_) => problems.push(Problem::new(pointer + "/path", "nul", "NUL byte in path")),

@@ -47,7 +47,8 @@ fn below_own(lab: &Lab, path: Option<&str>) -> Check {
     for line in text.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, got) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let mounted = controllers.is_empty() || controllers.split(',').any(|c| lab.env.cgroups.v1.contains_key(c));
+        let mounted = (controllers.is_empty() && lab.env.cgroups.v2.is_some())
+            || controllers.split(',').any(|c| lab.env.cgroups.v1.contains_key(c));
         if mounted {
             let parent = if controllers.is_empty() { beside } else { own.as_str() };
             same(&format!("the path for {controllers:?}"), got, format!("{parent}/{name}").as_str())?;

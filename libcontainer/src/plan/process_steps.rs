@@ -15,6 +15,7 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, i
     match stage {
         Stage::Terminal if process.terminal => push(Act::Terminal { console: init }, "/process/terminal"),
         Stage::Terminal if process.uid != 0 => push(Act::GiveStdio, "/process/user/uid"),
+        Stage::Home if process.needs_home => push(Act::Home, ""),
         Stage::Rlimits => {
             for (i, limit) in process.rlimits.iter().enumerate() {
                 push(Act::Rlimit(*limit), &format!("/process/rlimits/{i}"));
@@ -29,9 +30,6 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, i
             push(Act::Capabilities, "/process/capabilities");
         }
         Stage::Program => {
-            if process.needs_home {
-                push(Act::Home, "");
-            }
             push(Act::Umask(process.umask), "/process/user/umask");
             push(Act::FindProgram, "/process/args/0");
         }

@@ -146,13 +146,15 @@ pub enum Stage {
     Terminal,
     /// Read-only remounts, sysctl, read-only and masked paths.
     Protect,
+    /// HOME from the image's passwd.
+    Home,
     /// Resource limits.
     Rlimits,
     /// no_new_privs.
     NoNewPrivileges,
     /// Identity and capabilities.
     Identity,
-    /// HOME and the look-up of the program.
+    /// The umask and the look-up of the program.
     Program,
     /// Syscall filter with a listener.
     Listener,
@@ -197,6 +199,7 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
         Stage::Protect,
         "last of the mounts: nothing may need to write there any more; sysctl before /proc/sys is read-only",
     ),
+    (Stage::Home, "reads a file, which RLIMIT_NOFILE may not allow any more"),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE, which goes with the next stages"),
     (Stage::NoNewPrivileges, "before seccomp, which may be loaded without CAP_SYS_ADMIN then"),
     (Stage::Identity, "bounding set first (CAP_SETPCAP), then ids with kept capabilities, then capset, ambient last"),
@@ -226,6 +229,7 @@ pub const EXEC_ORDER: &[(Stage, &str)] = &[
     ),
     (Stage::Session, "before the uid changes: the keyring is found by its name under the same uid"),
     (Stage::Terminal, "needs the container's devpts"),
+    (Stage::Home, "reads a file, which RLIMIT_NOFILE may not allow any more"),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE"),
     (Stage::NoNewPrivileges, "before seccomp"),
     (Stage::Identity, "as for init"),
