@@ -12,6 +12,8 @@
 //!
 //! runtime-spec config-linux.md#namespaces; namespaces(7), user_namespaces(7), time_namespaces(7).
 
+pub mod user;
+
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -92,6 +94,12 @@ pub struct IdMaps {
     pub root_uid: u32,
     /// Host id of the container's root group.
     pub root_gid: u32,
+    /// Who writes uid_map.
+    pub uid_writer: user::Writer,
+    /// Who writes gid_map.
+    pub gid_writer: user::Writer,
+    /// setgroups(2) is denied before gid_map is written.
+    pub deny_groups: bool,
 }
 
 /// What is made and what is joined.
@@ -200,7 +208,7 @@ fn plan_user(linux: &Linux<'_>, out: &mut NamespacePlan, problems: &mut Vec<Prob
         let [uid, gid] = texts;
         let root = |list: &[IdMapping]| host_id(list, 0).unwrap_or(0);
         let (root_uid, root_gid) = (root(&linux.uid_mappings), root(&linux.gid_mappings));
-        out.id_maps = Some(IdMaps { uid, gid, root_uid, root_gid });
+        out.id_maps = Some(IdMaps { uid, gid, root_uid, root_gid, ..IdMaps::default() });
     }
 }
 

@@ -19,6 +19,7 @@ mod net_devices;
 mod process;
 mod resources;
 mod rootfs;
+mod rootless;
 mod rules;
 mod seccomp;
 mod seccomp_notify;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         process::cases(),
         resources::cases(),
         rootfs::cases(),
+        rootless::cases(),
         rules::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),

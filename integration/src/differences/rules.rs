@@ -27,7 +27,12 @@ pub const RULES: &[Difference] = &[
             "cgroup_paths::absent",
         ],
     ),
-    always(Runc, "", "events have no pressure, and no figures of cgroup2 in a hybrid tree", &["resources::events_of_every_controller"]),
+    always(
+        Runc,
+        "",
+        "events have no pressure, and no figures of cgroup2 in a hybrid tree",
+        &["resources::events_of_every_controller"],
+    ),
     always(
         Runc,
         "v2",
