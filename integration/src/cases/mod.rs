@@ -16,6 +16,7 @@ mod limits;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod plan;
 mod process;
 mod resources;
 mod rootfs;
@@ -24,6 +25,7 @@ mod rules;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod trace;
 mod unsupported;
 mod update;
 
@@ -61,6 +63,7 @@ pub fn all() -> Vec<Case> {
         mounts::cases(),
         namespaces::cases(),
         net_devices::cases(),
+        plan::cases(),
         process::cases(),
         resources::cases(),
         rootfs::cases(),
@@ -69,6 +72,7 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        trace::cases(),
         unsupported::cases(),
         update::cases(),
     ]
