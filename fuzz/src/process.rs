@@ -17,9 +17,18 @@ pub fn process(data: &[u8]) {
         (u64::MAX >> 23, 0, Load::WithListener { dumpable: true }),
         (0, 0x7e02_0080, Load::Never),
     ] {
-        let inputs =
-            Inputs { base: "", available, join, seccomp, denies_capset: true, keyring: true, id: "fuzz", root: true };
-        match build(&document.value, &inputs, |_, _| ()) {
+        let inputs = Inputs {
+            base: "",
+            available,
+            join,
+            seccomp,
+            denies_capset: true,
+            keyring: true,
+            id: "fuzz",
+            root: true,
+            strict: false,
+        };
+        match build(&document.value, &inputs, Vec::new(), |_, _| ()) {
             Err(error) => check_error(&error),
             Ok(plan) => assert!(!plan.steps.is_empty(), "a plan without steps"),
         }

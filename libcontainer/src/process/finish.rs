@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, SFlag, stat};
+use nix::sys::stat::{SFlag, stat};
 use nix::unistd::{AccessFlags, chdir};
 
 use super::child::Failure;
