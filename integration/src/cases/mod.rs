@@ -11,10 +11,12 @@ mod decisions;
 mod devices;
 mod exec;
 mod hooks;
+mod landlock;
 mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
+mod nesting;
 mod net_devices;
 mod plan;
 mod process;
@@ -28,6 +30,7 @@ mod stdio;
 mod trace;
 mod unsupported;
 mod update;
+mod userns;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -58,10 +61,12 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         exec::cases(),
         hooks::cases(),
+        landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
         mounts::cases(),
         namespaces::cases(),
+        nesting::cases(),
         net_devices::cases(),
         plan::cases(),
         process::cases(),
@@ -75,6 +80,7 @@ pub fn all() -> Vec<Case> {
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        userns::cases(),
     ]
     .into_iter()
     .flatten()
