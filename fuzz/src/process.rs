@@ -1,5 +1,6 @@
 //! The document of `exec --process` → model → plan.
 
+use libcontainer::host::HostFacts;
 use libcontainer::plan::exec::{Inputs, build};
 use libcontainer::seccomp::Load;
 use libcontainer::spec;
@@ -12,12 +13,16 @@ pub fn process(data: &[u8]) {
         Ok(document) => document,
         Err(error) => return check_error(&error),
     };
+    let (facts, linux) = (HostFacts::assuming_root(), spec::Linux::default());
     for (available, join, seccomp) in [
         (u64::MAX >> 23, 0x6c02_0000, Load::Last),
         (u64::MAX >> 23, 0, Load::WithListener { dumpable: true }),
         (0, 0x7e02_0080, Load::Never),
     ] {
         let inputs = Inputs {
+            facts: &facts,
+            linux: &linux,
+            cgroup: true,
             base: "",
             available,
             join,

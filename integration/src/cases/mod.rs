@@ -1,6 +1,7 @@
 //! The cases, a file for each concept.
 
 mod advisories;
+mod affinity;
 mod bad_input;
 mod cgroup;
 mod cgroup_paths;
@@ -11,19 +12,23 @@ mod decisions;
 mod devices;
 mod exec;
 mod hooks;
+mod labels;
 mod landlock;
 mod lifecycle;
 mod limits;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod nesting;
 mod net_devices;
 mod plan;
 mod process;
+mod program;
 mod resources;
 mod rootfs;
 mod rootless;
 mod rules;
+mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
@@ -51,6 +56,7 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 pub fn all() -> Vec<Case> {
     [
         advisories::cases(),
+        affinity::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cgroup_paths::cases(),
@@ -61,19 +67,23 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         exec::cases(),
         hooks::cases(),
+        labels::cases(),
         landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
+        memory_policy::cases(),
         mounts::cases(),
         namespaces::cases(),
         nesting::cases(),
         net_devices::cases(),
         plan::cases(),
         process::cases(),
+        program::cases(),
         resources::cases(),
         rootfs::cases(),
         rootless::cases(),
         rules::cases(),
+        scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
