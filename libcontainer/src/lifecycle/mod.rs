@@ -16,6 +16,7 @@ mod stages;
 mod start;
 mod update;
 mod update_rdt;
+mod user;
 mod view;
 
 pub(crate) use create::run_telling;
@@ -32,4 +33,5 @@ pub use request::*;
 pub use stages::By;
 pub use start::start;
 pub use update::update;
+pub use user::{id_number, parse_user};
 pub use view::{list, pidfd, processes, state};

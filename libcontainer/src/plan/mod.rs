@@ -121,7 +121,7 @@ impl Plan {
         let with_notify = inputs.notify_dir.as_deref().map(|dir| with_notify_mount(spec, dir));
         let spec = with_notify.as_ref().unwrap_or(spec);
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
-        check_document(spec, problems);
+        check_document(spec, linux, problems);
         let mut namespaces = namespaces::plan(linux, problems);
         check_privilege(&namespaces, facts, problems);
         look_at_joined(&mut namespaces, linux, facts, problems);
@@ -288,13 +288,22 @@ fn with_notify_mount<'a>(spec: &Spec<'a>, dir: &str) -> Spec<'a> {
 }
 
 /// Rules that belong to no single part, and fields that are not built yet.
-fn check_document(spec: &Spec<'_>, problems: &mut Vec<Problem>) {
+fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem>) {
     match spec.oci_version.as_deref() {
         None => problems.push(Problem::new("/ociVersion", "required", "ociVersion is required")),
         Some(v) if !v.starts_with("1.") && !v.is_empty() => {
             problems.push(Problem::new("/ociVersion", "version", format!("version {v:?} is not of the 1.x series")));
         }
         Some(_) => {}
+    }
+    let mut domains =
+        linux.sysctl.0.iter().filter(|(key, _)| matches!(&**key, "kernel.domainname" | "kernel/domainname"));
+    if let (Some(name), Some((key, _))) =
+        (&spec.domainname, domains.next_back().filter(|(_, v)| Some(v) != spec.domainname.as_ref()))
+    {
+        let message = format!("{key} is not what the member domainname says, {name:?}");
+        let pointer = format!("/linux/sysctl/{}", key.replace('/', "~1"));
+        problems.push(Problem::new(pointer, "sysctl", message).hint("give one of both"));
     }
     if spec.annotations.0.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
