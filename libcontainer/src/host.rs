@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 
+use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::geteuid;
 
 use crate::cgroups::Layout;
@@ -59,4 +60,11 @@ impl HostFacts {
     pub fn rootless(&self) -> bool {
         self.rootless.unwrap_or_else(|| !geteuid().is_root())
     }
+}
+
+/// Whether SELinux is on: its file system is there.
+pub(crate) fn selinux() -> bool {
+    // linux include/uapi/linux/magic.h
+    const SELINUX_MAGIC: FsType = FsType(0xf97c_ff8c);
+    statfs("/sys/fs/selinux").is_ok_and(|s| s.filesystem_type() == SELINUX_MAGIC)
 }

@@ -142,7 +142,7 @@ fn features(lab: &Lab) -> Check {
             expect(enabled == false, format!("{what} is not supported, but features says {enabled}"))?;
         }
         same("memory policies", &features["linux"]["memoryPolicy"]["modes"], &json!([]))?;
-        same("idmap", &features["linux"]["mountExtensions"]["idmap"]["enabled"], &json!(false))?;
+        same("idmap", &features["linux"]["mountExtensions"]["idmap"]["enabled"], &json!(true))?;
         expect(!list("/linux/seccomp/actions").contains(&"SCMP_ACT_NOTIFY"), "SCMP_ACT_NOTIFY is not supported")?;
     } else {
         for option in ["bind", "rbind", "ro", "nosuid", "rro", "rnosuid", "rprivate", "tmpcopyup"] {

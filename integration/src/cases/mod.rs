@@ -10,8 +10,11 @@ mod decisions;
 mod devices;
 mod exec;
 mod hooks;
+mod idmap;
 mod lifecycle;
 mod limits;
+mod mount_effects;
+mod mount_links;
 mod mounts;
 mod namespaces;
 mod process;
@@ -49,8 +52,11 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         exec::cases(),
         hooks::cases(),
+        idmap::cases(),
         lifecycle::cases(),
         limits::cases(),
+        mount_effects::cases(),
+        mount_links::cases(),
         mounts::cases(),
         namespaces::cases(),
         process::cases(),

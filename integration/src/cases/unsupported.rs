@@ -20,7 +20,6 @@ type Member = (&'static str, &'static str, fn() -> Value, &'static str);
 const CONFIG: &[Member] = &[
     ("apparmor", "/process/apparmorProfile", || json!("docker-default"), "/process/apparmorProfile"),
     ("selinux", "/process/selinuxLabel", || json!("system_u:system_r:svirt_lxc_net_t:s0"), "/process/selinuxLabel"),
-    ("mount_label", "/linux/mountLabel", || json!("system_u:object_r:svirt_sandbox_file_t:s0"), "/linux/mountLabel"),
     ("scheduler", "/process/scheduler", || json!({"policy": "SCHED_BATCH", "nice": 5}), "/process/scheduler"),
     (
         "io_priority",
@@ -69,9 +68,6 @@ const CONFIG: &[Member] = &[
     ),
 ];
 
-/// Option words of one more bind mount.
-const OPTIONS: [&str; 5] = ["idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
-
 /// Members of a process document that `exec --process` must refuse as create does.
 const PROCESS: [&str; 5] = ["apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"];
 
@@ -80,16 +76,10 @@ pub fn cases() -> Vec<Case> {
         let change = move |c: &mut Value| bundle::set(c, pointer, value());
         case(&format!("unsupported::{name}"), &[ROW], move |lab| create_refused(lab, change, &[at]))
     });
-    let options = OPTIONS.map(|word| {
-        let change = move |c: &mut Value| bundle::mount(c, "/m", "bind", "/usr", &["rbind", "ro", word]);
-        let at = "/mounts/7/options/2";
-        case(&format!("unsupported::option_{word}"), &[ROW], move |lab| create_refused(lab, change, &[at]))
-    });
     let processes = PROCESS.map(|member| {
         case(&format!("unsupported::exec_{member}"), &[ROW], move |lab| exec_process_refused(lab, member))
     });
     let more = [
-        case("unsupported::mappings", &[ROW], mappings),
         case("unsupported::all_at_once", &[ROW], all_at_once),
         case("unsupported::run", &[ROW], run_refused),
         case("unsupported::systemd_cgroup", &[ROW], systemd_cgroup),
@@ -97,7 +87,7 @@ pub fn cases() -> Vec<Case> {
         case("unsupported::update_rdt", &[ROW], update_rdt),
         case("unsupported::evidence", &[ROW], evidence),
     ];
-    members.chain(options).chain(processes).chain(more).collect()
+    members.chain(processes).chain(more).collect()
 }
 
 fn wherry_only(lab: &Lab) -> Check {
@@ -162,28 +152,14 @@ fn nothing_done(container: &Container, traces: &Traces) -> Check {
     container.gone()
 }
 
-/// Id mappings of a mount are refused without the option word too.
-fn mappings(lab: &Lab) -> Check {
-    let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
-    for member in ["uidMappings", "gidMappings"] {
-        let change = |c: &mut Value| {
-            bundle::mount(c, "/m", "bind", "/usr", &["rbind"]);
-            bundle::set(c, &format!("/mounts/7/{member}"), map.clone());
-        };
-        create_refused(lab, change, &[&format!("/mounts/7/{member}")])?;
-    }
-    Ok(())
-}
-
 /// One message names every place.
 fn all_at_once(lab: &Lab) -> Check {
     let members: Vec<&Member> = CONFIG.iter().filter(|m| !m.1.starts_with("/linux/seccomp")).collect();
-    let pointers: Vec<&str> = members.iter().map(|m| m.3).chain(["/mounts/7/options/0"]).collect();
+    let pointers: Vec<&str> = members.iter().map(|m| m.3).collect();
     let change = |c: &mut Value| {
         for (_, pointer, value, _) in &members {
             bundle::set(c, pointer, value());
         }
-        bundle::mount(c, "/m", "tmpfs", "tmpfs", &["copy-symlink"]);
     };
     create_refused(lab, change, &pointers)
 }

@@ -18,6 +18,7 @@ use crate::namespaces::{self, IdMaps, KINDS};
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
+use crate::process::mount_ids::MountIds;
 use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
@@ -252,8 +253,13 @@ impl<'p> Creation<'p> {
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
         let mut master = None;
+        let mut mount_ids = MountIds::default();
         loop {
             match spawned.next(signals)? {
+                FromChild::MapIds(step, tree) => {
+                    mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd())?;
+                    proceed()?;
+                }
                 FromChild::NeedMaps => {
                     if let Some(maps) = &plan.namespaces.id_maps {
                         write_id_maps(spawned.pid, maps, geteuid().is_root())?;

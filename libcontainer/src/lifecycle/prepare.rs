@@ -100,11 +100,12 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
 /// Fields that have no effect here (deprecated, or without meaning beside another one): a warning each, in strict mode an
 /// error.
 fn report_ignored(plan: &Plan, strict: bool) -> Result<()> {
-    let ignored = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
+    let cgroup = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
+    let ignored = [cgroup, &plan.rootfs.ignored].concat();
     if strict && !ignored.is_empty() {
-        return Err(Error::config(ignored.to_vec()));
+        return Err(Error::config(ignored));
     }
-    for problem in ignored {
+    for problem in &ignored {
         log::warn!("{problem}");
     }
     Ok(())

@@ -13,6 +13,7 @@ use crate::error::{Error, Problem, Result};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
 use crate::lifecycle::{CgroupDriver, Create};
+use crate::mounts;
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
 use crate::notify_socket;
@@ -108,7 +109,7 @@ impl Plan {
             (None, CgroupDriver::Disabled) => inherited_views(spec, facts, &mut problems)?,
             (None, _) => Vec::new(),
         };
-        let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
+        let mount_facts = mount_facts(spec, &rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, &mut problems);
         let names = Names::new(spec, inputs, &namespaces, &mut problems);
         if !problems.is_empty() {
@@ -260,6 +261,7 @@ fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
 
 /// What the mounts need to know of the namespaces.
 fn mount_facts<'a>(
+    spec: &Spec<'_>,
     rootfs: &CString,
     namespaces: &NamespacePlan,
     cgroup: CgroupView,
@@ -279,6 +281,8 @@ fn mount_facts<'a>(
         cgroup,
         no_pivot,
         full_mounts: if no_pivot { rootfs::full_mounts(&host_mountinfo()?, rootfs.as_bytes()) } else { Vec::new() },
+        selinux: spec.linux.as_ref().is_some_and(|l| l.mount_label.is_some()) && crate::host::selinux(),
+        links: mounts::links(spec, inputs.bundle),
     })
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `Forked` | intermediate | none, it ends | pid and pidfd of the child, when a user namespace is joined |
 //! | `NeedMaps` | child | `Proceed` | the new user namespace waits for its id maps |
+//! | `MapIds` | child | `Proceed` | a detached mount, one descriptor, and the step that wants its ids mapped |
 //! | `MountsDone` | child | `Proceed`, only when hooks wait | mounts and devices are made, root not yet pivoted |
 //! | `Console` | child | none | the terminal's master, one descriptor by SCM_RIGHTS |
 //! | `Ready` | child | `Proceed` | everything is done but the gate, seccomp, startContainer hooks and execve |
@@ -73,6 +74,8 @@ pub enum FromChild {
     Forked(i32, OwnedFd),
     /// Waits for uid_map and gid_map.
     NeedMaps,
+    /// Step `index` wants the ids of a detached mount mapped.
+    MapIds(usize, OwnedFd),
     /// Mounts are made; limits may act now.
     MountsDone,
     /// The terminal's master comes with this message.
@@ -101,6 +104,7 @@ const CONSOLE: u8 = 3;
 const READY: u8 = 4;
 const FAILED: u8 = 5;
 const PROCEED: u8 = 6;
+const MAP_IDS: u8 = 8;
 
 /// One end of the pair.
 #[derive(Debug)]
@@ -146,6 +150,16 @@ impl Channel {
     /// EPIPE when the parent is gone.
     pub fn need_maps(&self) -> Result<(), Errno> {
         self.send(&[NEED_MAPS])
+    }
+
+    /// Child: asks for mapped ids of the mount `tree`, for step `index`.
+    ///
+    /// # Errors
+    /// EPIPE when the parent is gone.
+    pub fn map_ids(&self, index: usize, tree: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut message = [MAP_IDS; 9];
+        message[1..].copy_from_slice(&(index as u64).to_le_bytes());
+        crate::sys::net::send_fd(self.0.as_fd(), tree, &message)
     }
 
     /// Child: says that the mounts are made.
@@ -229,21 +243,25 @@ impl Channel {
                 Ok(FromChild::Forked(i32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]), fd))
             }
             (Some(&CONSOLE), Some(fd)) => Ok(FromChild::Console(fd)),
+            (Some(&MAP_IDS), Some(fd)) if n == 9 => Ok(FromChild::MapIds(step_number(&bytes[1..9]), fd)),
             (Some(&NEED_MAPS), None) => Ok(FromChild::NeedMaps),
             (Some(&MOUNTS_DONE), None) => Ok(FromChild::MountsDone),
             (Some(&READY), None) => Ok(FromChild::Ready),
             (Some(&PANIC_TAG), None) => Ok(FromChild::Panicked(text(&bytes[1..]))),
             (Some(&FAILED), None) if n >= 13 => {
-                let mut index = [0; 8];
-                index.copy_from_slice(&bytes[1..9]);
+                let step = step_number(&bytes[1..9]);
                 let mut errno = [0; 4];
                 errno.copy_from_slice(&bytes[9..13]);
-                let step = usize::try_from(u64::from_le_bytes(index)).unwrap_or(usize::MAX);
                 Ok(FromChild::Failed { step, errno: i32::from_le_bytes(errno), detail: text(&bytes[13..]) })
             }
             _ => Err(Errno::EPROTO),
         }
     }
+}
+
+fn step_number(bytes: &[u8]) -> usize {
+    let index = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -254,9 +272,11 @@ mod tests {
     fn messages_arrive_in_order_and_death_is_the_end() {
         let (parent, child) = pair().unwrap();
         child.need_maps().unwrap();
+        child.map_ids(300, child.as_fd()).unwrap();
         child.mounts_done().unwrap();
         child.failed(7, libc::EPERM, b"mount_setattr");
         assert!(matches!(parent.receive().unwrap(), FromChild::NeedMaps));
+        assert!(matches!(parent.receive().unwrap(), FromChild::MapIds(300, _)));
         assert!(matches!(parent.receive().unwrap(), FromChild::MountsDone));
         let FromChild::Failed { step, errno, detail } = parent.receive().unwrap() else { panic!("Failed") };
         assert_eq!((step, errno, detail.as_str()), (7, libc::EPERM, "mount_setattr"));

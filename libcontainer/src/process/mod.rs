@@ -3,6 +3,7 @@
 pub(crate) mod child;
 mod finish;
 pub mod message;
+pub mod mount_ids;
 pub mod parent;
 pub mod plan;
 pub mod seal;

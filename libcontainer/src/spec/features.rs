@@ -103,7 +103,7 @@ fn value(version: &str, commit: &str) -> Value {
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
             "memoryPolicy": {"modes": [], "flags": []},
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false},
         },
         "annotations": annotations,
