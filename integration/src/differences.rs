@@ -1,10 +1,17 @@
 //! The table of known differences: Debian's runc 1.1.5 and crun 1.8.1.
 
+mod mounts;
+
 use crate::peers::{Difference, always, sometimes};
 use crate::runtime::Kind::{Crun, Runc};
 
+/// Every row.
+pub fn all() -> impl Iterator<Item = &'static Difference> {
+    DIFFERENCES.iter().chain(mounts::DIFFERENCES)
+}
+
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.
-pub const DIFFERENCES: &[Difference] = &[
+const DIFFERENCES: &[Difference] = &[
     always(
         Runc,
         "",
@@ -57,12 +64,6 @@ pub const DIFFERENCES: &[Difference] = &[
         "",
         "recursive atime options clear only a part of the atime mask, which the kernel refuses",
         &["mounts::recursive_ratime", "mounts::recursive_rnostrictatime"],
-    ),
-    always(
-        Runc,
-        "",
-        "has no id-mapped mounts; the mappings are ignored",
-        &["mounts::idmap", "mounts::idmap_user_namespace"],
     ),
     always(
         Runc,
@@ -130,6 +131,51 @@ pub const DIFFERENCES: &[Difference] = &[
         "",
         "a mount point may be made through a link that is swapped in (CVE-2024-45310)",
         &["advisories::destination_swapped"],
+    ),
+    always(
+        Runc,
+        "",
+        "ignores linux.netDevices",
+        &[
+            "net_devices::moved",
+            "net_devices::renamed",
+            "net_devices::template",
+            "net_devices::addresses",
+            "net_devices::conflict",
+            "net_devices::number_taken",
+            "net_devices::missing",
+            "net_devices::loopback",
+            "net_devices::names",
+            "net_devices::namespace",
+            "net_devices::unprivileged",
+            "net_devices::hooks",
+            "net_devices::sysctl",
+            "net_devices::user_namespace",
+            "net_devices::failed_rename",
+        ],
+    ),
+    always(
+        Crun,
+        "",
+        "ignores linux.netDevices",
+        &[
+            "net_devices::moved",
+            "net_devices::renamed",
+            "net_devices::template",
+            "net_devices::addresses",
+            "net_devices::conflict",
+            "net_devices::number_taken",
+            "net_devices::missing",
+            "net_devices::loopback",
+            "net_devices::names",
+            "net_devices::namespace",
+            "net_devices::unprivileged",
+            "net_devices::hooks",
+            "net_devices::sysctl",
+            "net_devices::user_namespace",
+            "net_devices::failed_rename",
+            "net_devices::failed_create",
+        ],
     ),
     always(
         Crun,

@@ -5,7 +5,8 @@
 //! - `WHERRY_VIEW=v1|v2` the cgroup tree that the tests see, instead of the machine's own;
 //! - `WHERRY_SEED=n` the moments at which `crash::*` kills, as printed by a failure;
 //! - `RUNTIME_PLANT=path` a binary that fails in its child as `WHERRY_PLANT=panic|alloc` says;
-//! - `WHERRY_WRITE_DOCS=1` writes the table of differences into docs/differences-from-runc.md and ends.
+//! - `WHERRY_WRITE_DOCS=1` writes the table of differences into docs/differences-from-runc.md, the acceptance rows to
+//!   docs/conformance.md, and ends.
 //!
 //! A case gets a [`container::Lab`]: state root, bundles and cgroups of its own, on a tmpfs in a private mount
 //! namespace. It runs the runtime as an engine would and judges what programs in the container print, or what the
@@ -13,6 +14,7 @@
 
 mod bundle;
 mod cases;
+mod conformance;
 mod container;
 mod differences;
 mod elf;
@@ -32,7 +34,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if std::env::var_os("WHERRY_WRITE_DOCS").is_some() {
-        return finish(peers::write_page().map(|()| ExitCode::SUCCESS));
+        let written = peers::write_page().and_then(|()| conformance::write_page(&cases::all()));
+        return finish(written.map(|()| ExitCode::SUCCESS));
     }
     finish(run::all(libtest_mimic::Arguments::from_args()))
 }

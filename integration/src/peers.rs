@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::cases::Case;
-use crate::differences::DIFFERENCES;
+use crate::differences;
 use crate::runtime::Kind;
 
 /// Cases that a peer does not pass, for one reason.
@@ -42,12 +42,12 @@ pub const fn sometimes(
 /// The difference that applies to the case with this peer in this view; the reason why the case must fail with this peer in this view.
 pub fn known(peer: Kind, view: &str, case: &str) -> Option<&'static Difference> {
     let applies = |d: &&Difference| d.peer == peer && d.cases.contains(&case) && (d.view.is_empty() || d.view == view);
-    DIFFERENCES.iter().find(applies)
+    differences::all().find(applies)
 }
 
 /// Complaints about rows that name no case.
 pub fn strangers(cases: &[Case]) -> Vec<String> {
-    let named = DIFFERENCES.iter().flat_map(|d| d.cases);
+    let named = differences::all().flat_map(|d| d.cases);
     let unknown = named.filter(|name| !cases.iter().any(|c| c.name == **name));
     unknown.map(|name| format!("the table of differences names {name}, which is no case")).collect()
 }
@@ -61,7 +61,7 @@ fn page() -> PathBuf {
 
 fn rows() -> String {
     let mut text = String::from("| peer | what it does | cases |\n|---|---|---|\n");
-    for d in DIFFERENCES {
+    for d in differences::all() {
         let peer = if d.peer == Kind::Crun { "crun 1.8.1" } else { "runc 1.1.5" };
         let when = if d.always { "" } else { " (sometimes)" };
         let view = if d.view.is_empty() { String::new() } else { format!(", cgroup {}", d.view) };

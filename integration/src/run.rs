@@ -13,9 +13,10 @@ use crate::bundle::Image;
 use crate::cases::{self, Case};
 use crate::container::{Env, Lab};
 use crate::host::{Cgroups, View};
+use crate::rows::{Count, Cover};
 use crate::runtime::{Kind, Runtime};
 use crate::verdict::{Check, SKIP};
-use crate::{leftovers, peers, reaper, rows, sys};
+use crate::{conformance, leftovers, peers, reaper, sys};
 
 /// Counts that libtest's closing line does not have.
 #[derive(Default)]
@@ -29,7 +30,9 @@ pub fn all(mut args: Arguments) -> Result<ExitCode, String> {
     args.test_threads = args.test_threads.or(Some(2));
     let cases = cases::all();
     let strangers = peers::strangers(&cases).into_iter().chain(peers::strangers_on_page(&cases)?);
-    let complaints: Vec<String> = rows::uncovered(&cases).into_iter().chain(strangers).collect();
+    let cover = Cover::of(&cases);
+    let mut complaints: Vec<String> = cover.complaints().into_iter().chain(strangers).collect();
+    complaints.extend(conformance::compare_page(&cases).err());
     if args.list {
         let names = cases.into_iter().map(|c| Trial::test(c.name, || Ok(()))).collect();
         return Ok(libtest_mimic::run(&args, names).exit_code());
@@ -46,7 +49,7 @@ pub fn all(mut args: Arguments) -> Result<ExitCode, String> {
         complaints.push(why);
     }
     tear_down(&env)?;
-    report(&conclusion, &tally, &complaints, begun.elapsed());
+    report(&conclusion, &tally, &complaints, begun.elapsed(), &cover.count());
     let good = !conclusion.has_failed() && complaints.is_empty();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(101) })
 }
@@ -153,7 +156,7 @@ fn tear_down(env: &Env) -> Result<(), String> {
     fs::remove_dir(work).map_err(|e| format!("{}: {e}", work.display()))
 }
 
-fn report(conclusion: &Conclusion, tally: &Tally, complaints: &[String], took: Duration) {
+fn report(conclusion: &Conclusion, tally: &Tally, complaints: &[String], took: Duration, rows: &Count) {
     let mut skipped = tally.skipped.lock().unwrap_or_else(PoisonError::into_inner);
     skipped.sort_unstable();
     for (name, reason) in skipped.iter() {
@@ -163,7 +166,15 @@ fn report(conclusion: &Conclusion, tally: &Tally, complaints: &[String], took: D
         println!("FAILED {complaint}");
     }
     let known = tally.known.load(Ordering::Relaxed);
-    println!("{known} of the passed are known differences; {} rows; {:.1} s", rows::all().len(), took.as_secs_f64());
+    println!("{known} of the passed are known differences; {:.1} s", took.as_secs_f64());
+    println!(
+        "rows: {} shown by cases, {} need another machine, {} not done; rows pending: {}; rows without a case: {}",
+        rows.shown - rows.uncovered.len(),
+        rows.machine,
+        rows.not,
+        rows.pending,
+        rows.uncovered.len()
+    );
     // Nothing may stand behind it: whoever counts tests of several programs looks for just this line.
     let failed = conclusion.num_failed + complaints.len() as u64;
     println!("{} passed, {failed} failed, {} skipped", conclusion.num_passed, skipped.len());

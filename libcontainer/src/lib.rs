@@ -66,6 +66,8 @@ pub mod mounts;
 #[doc(hidden)]
 pub mod namespaces;
 #[doc(hidden)]
+pub mod net_devices;
+#[doc(hidden)]
 pub mod notify_socket;
 #[doc(hidden)]
 pub mod plan;

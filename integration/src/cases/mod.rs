@@ -17,8 +17,10 @@ mod mount_effects;
 mod mount_links;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod rootfs;
+mod rootfs_rules;
 mod seccomp;
 mod stdio;
 mod unsupported;
@@ -59,8 +61,10 @@ pub fn all() -> Vec<Case> {
         mount_links::cases(),
         mounts::cases(),
         namespaces::cases(),
+        net_devices::cases(),
         process::cases(),
         rootfs::cases(),
+        rootfs_rules::cases(),
         seccomp::cases(),
         stdio::cases(),
         unsupported::cases(),

@@ -13,24 +13,25 @@ use crate::evidence::{mount_at, mountinfo};
 use crate::verdict::{Check, expect, has, same};
 
 const DESTINATIONS: &str = "mounts/destinations";
+const NO_FOLLOW: &str = "mounts/extra-options";
 
 pub fn cases() -> Vec<Case> {
     vec![
-        case("mount_links::copy_symlink", &[DESTINATIONS], copy_symlink),
-        case("mount_links::copy_symlink_over_a_file", &[DESTINATIONS], copy_symlink_over_a_file),
-        case("mount_links::copy_symlink_of_a_directory", &[DESTINATIONS], copy_symlink_of_a_directory),
-        case("mount_links::copy_symlink_of_a_file_system", &[DESTINATIONS], copy_symlink_of_a_file_system),
-        case("mount_links::src_nofollow", &[DESTINATIONS], src_nofollow),
-        case("mount_links::src_nofollow_of_a_file", &[DESTINATIONS], src_nofollow_of_a_file),
-        case("mount_links::dest_nofollow", &[DESTINATIONS], dest_nofollow),
-        case("mount_links::dest_nofollow_directory", &[DESTINATIONS], dest_nofollow_directory),
-        case("mount_links::dest_nofollow_missing", &[DESTINATIONS], dest_nofollow_missing),
+        case("mount_links::copy_symlink", &[NO_FOLLOW], copy_symlink),
+        case("mount_links::copy_symlink_over_a_file", &[NO_FOLLOW], copy_symlink_over_a_file),
+        case("mount_links::copy_symlink_of_a_directory", &[NO_FOLLOW], copy_symlink_of_a_directory),
+        case("mount_links::copy_symlink_of_a_file_system", &[NO_FOLLOW], copy_symlink_of_a_file_system),
+        case("mount_links::src_nofollow", &[NO_FOLLOW], src_nofollow),
+        case("mount_links::src_nofollow_of_a_file", &[NO_FOLLOW], src_nofollow_of_a_file),
+        case("mount_links::dest_nofollow", &[NO_FOLLOW], dest_nofollow),
+        case("mount_links::dest_nofollow_directory", &[NO_FOLLOW], dest_nofollow_directory),
+        case("mount_links::dest_nofollow_missing", &[NO_FOLLOW], dest_nofollow_missing),
         case("mount_links::dangling", &[DESTINATIONS], dangling),
         case("mount_links::into_proc", &["advisory/3", DESTINATIONS], into_proc),
         case("mount_links::allowed_below_proc", &[DESTINATIONS], allowed_below_proc),
-        case("mount_links::over_root", &[DESTINATIONS], |lab| over_root(lab, "private")),
-        case("mount_links::over_root_slave", &[DESTINATIONS], |lab| over_root(lab, "slave")),
-        case("mount_links::over_root_tmpfs", &[DESTINATIONS], over_root_tmpfs),
+        case("mount_links::over_root", &["mounts/over-root"], |lab| over_root(lab, "private")),
+        case("mount_links::over_root_slave", &["mounts/over-root"], |lab| over_root(lab, "slave")),
+        case("mount_links::over_root_tmpfs", &["mounts/over-root"], over_root_tmpfs),
     ]
 }
 

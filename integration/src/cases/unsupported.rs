@@ -29,7 +29,6 @@ const CONFIG: &[Member] = &[
     ),
     ("cpu_affinity", "/process/execCPUAffinity", || json!({"initial": "0"}), "/process/execCPUAffinity"),
     ("cpu_affinity_final", "/process/execCPUAffinity", || json!({"final": "0"}), "/process/execCPUAffinity"),
-    ("net_devices", "/linux/netDevices", || json!({"lo": {"name": "lo9"}}), "/linux/netDevices"),
     ("intel_rdt", "/linux/intelRdt", || json!({"closID": "guest"}), "/linux/intelRdt"),
     ("memory_policy", "/linux/memoryPolicy", || json!({"mode": "MPOL_BIND", "nodes": "0"}), "/linux/memoryPolicy"),
     ("personality", "/linux/personality", || json!({"domain": "LINUX32"}), "/linux/personality"),

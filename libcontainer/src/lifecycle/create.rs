@@ -15,6 +15,7 @@ use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::namespaces::{self, IdMaps, KINDS};
+use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
@@ -170,6 +171,24 @@ impl<'p> Creation<'p> {
 
     /// Everything from the cgroup to the state on disk. The result is the terminal's master, in the foreground.
     fn launch(&mut self, request: &Create, start: Start, signals: &Signals) -> Result<Option<OwnedFd>> {
+        let mut interfaces = None;
+        let launched = self.launch_with(request, start, signals, &mut interfaces);
+        if launched.is_err()
+            && let Some(interfaces) = interfaces
+        {
+            // Before init dies: its network namespace would take virtual interfaces along.
+            interfaces.undo();
+        }
+        launched
+    }
+
+    fn launch_with(
+        &mut self,
+        request: &Create,
+        start: Start,
+        signals: &Signals,
+        interfaces: &mut Option<Transfer>,
+    ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
             let cgroup = Cgroup::create(plan)?;
             self.stored = Some(cgroup.stored());
@@ -194,7 +213,7 @@ impl<'p> Creation<'p> {
         self.write_private()?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
         let pending = self.prepare_state(init)?;
-        let master = self.converse(signals)?;
+        let master = self.converse(signals, interfaces)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             cgroup.write(plan, Phase::Final)?;
         }
@@ -248,7 +267,7 @@ impl<'p> Creation<'p> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals) -> Result<Option<OwnedFd>> {
+    fn converse(&self, signals: &Signals, interfaces: &mut Option<Transfer>) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -266,11 +285,14 @@ impl<'p> Creation<'p> {
                     }
                     proceed()?;
                 }
+                FromChild::Network(socket) => {
+                    interfaces.insert(Transfer::begin(socket.as_fd())?).bring_in(&plan.net_devices)?;
+                }
                 FromChild::MountsDone => {
                     if let (Some(cgroup), Some(plan)) = (&self.cgroup, &plan.cgroup) {
                         cgroup.write(plan, Phase::Limits)?;
                     }
-                    if waits_for_hooks(&plan.steps) {
+                    if waits_for_us(&plan.steps) {
                         self.runtime_hooks(&[HookKind::Prestart, HookKind::CreateRuntime], "creating", Some(signals))?;
                         proceed()?;
                     }
@@ -448,7 +470,7 @@ fn no_child() -> Error {
     Error::new(ErrorKind::Internal, "internal", "there is no child")
 }
 
-fn waits_for_hooks(steps: &[Step]) -> bool {
+fn waits_for_us(steps: &[Step]) -> bool {
     steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true }))
 }
 

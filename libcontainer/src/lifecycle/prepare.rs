@@ -1,7 +1,7 @@
 //! `create` and `run` up to the first side effect: read, parse, plan, open what the request names.
 
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use super::request::{Context, Create};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::host::HostFacts;
 use crate::namespaces;
+use crate::net_devices;
 use crate::notify_socket;
 use crate::plan::{Inputs, Plan};
 use crate::process::child::HookState;
@@ -81,8 +82,11 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
     let plan = Plan::build(&spec, &facts, &inputs)?;
     report_ignored(&plan, request.strict)?;
     check_rootfs(&plan)?;
+    let joined = namespaces::open_joined(&plan.namespaces)?;
+    let joins_network = plan.namespaces.join.iter().position(|j| j.flag == namespaces::NET);
+    net_devices::check(&plan.net_devices, joins_network.and_then(|i| joined.get(i)).map(AsFd::as_fd))?;
     Ok(Prepared {
-        joined: namespaces::open_joined(&plan.namespaces)?,
+        joined,
         console_socket: request.console_socket.as_deref().map(console_socket::connect).transpose()?,
         pidfd_socket: request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?,
         hook_state: HookState {

@@ -55,6 +55,8 @@ pub(super) struct Parts<'a> {
     pub gate: bool,
     /// Whether the parent has limits to set once the mounts are made.
     pub limits: bool,
+    /// Whether the parent moves network interfaces in, which sysctl and hooks may need.
+    pub net_devices: bool,
 }
 
 impl Parts<'_> {
@@ -68,7 +70,7 @@ impl Parts<'_> {
             Stage::MountsDone => {
                 let runtime =
                     [HookKind::Prestart, HookKind::CreateRuntime].iter().any(|k| !self.hooks.of(*k).is_empty());
-                let wait = runtime || !self.hooks.of(HookKind::CreateContainer).is_empty();
+                let wait = self.net_devices || runtime || !self.hooks.of(HookKind::CreateContainer).is_empty();
                 // Without limits and hooks there is nothing that the parent would do with the message.
                 if wait || self.limits {
                     out.push(step(Act::MountsDone { wait }, ""));
@@ -129,6 +131,9 @@ impl Parts<'_> {
         }
         if self.namespaces.new & namespaces::NET != 0 {
             out.push(step(Act::LoopbackUp, "/linux/namespaces"));
+        }
+        if self.net_devices {
+            out.push(step(Act::HandOutNetwork, "/linux/netDevices"));
         }
         out.extend(names.hostname.take().map(|n| step(Act::Hostname(n), "/hostname")));
         out.extend(names.domainname.take().map(|n| step(Act::Domainname(n), "/domainname")));

@@ -16,6 +16,7 @@ use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts;
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan};
+use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::Step;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// The syscall filter.
     pub seccomp: Option<Filter>,
+    /// Network interfaces to move in.
+    pub net_devices: Vec<NetDevice>,
     /// Hooks of all kinds.
     pub hooks: HookSet,
     /// The child's work.
@@ -103,6 +106,7 @@ impl Plan {
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, &mut problems)?;
         let seccomp = linux.seccomp.as_ref().and_then(|s| seccomp::plan(s, process.no_new_privileges, &mut problems));
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        let net_devices = plan_net_devices(linux, facts, &namespaces, &mut problems);
         let hooks = plan_hooks(spec, &mut problems);
         let views = match (&cgroup, inputs.cgroup_driver) {
             (Some(cgroup), _) => cgroup.mount_views(),
@@ -123,6 +127,7 @@ impl Plan {
             seccomp: seccomp.is_some(),
             gate: inputs.gate,
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
+            net_devices: !net_devices.is_empty(),
         };
         let steps = parts.steps(&mut rootfs, names);
         Ok(Plan {
@@ -141,6 +146,7 @@ impl Plan {
             rootfs,
             process,
             seccomp,
+            net_devices,
             hooks,
             steps,
         })
@@ -174,7 +180,6 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
     }
     let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
     for (asked, field) in [
-        (!linux.net_devices.0.is_empty(), "netDevices"),
         (linux.intel_rdt.is_some(), "intelRdt"),
         (linux.memory_policy.is_some(), "memoryPolicy"),
         (personality, "personality"),
@@ -249,6 +254,18 @@ fn inherited_views(spec: &Spec<'_>, facts: &HostFacts, problems: &mut Vec<Proble
         views = facts.layout()?.own_views();
     }
     Ok(views)
+}
+
+fn plan_net_devices(
+    linux: &Linux<'_>,
+    facts: &HostFacts,
+    namespaces: &NamespacePlan,
+    problems: &mut Vec<Problem>,
+) -> Vec<NetDevice> {
+    if linux.net_devices.0.is_empty() {
+        return Vec::new();
+    }
+    net_devices::plan(&linux.net_devices, namespaces, facts.permitted(), problems)
 }
 
 fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {

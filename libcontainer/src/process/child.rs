@@ -14,7 +14,7 @@ use crate::rootfs::{IdMapper, Rootfs, StepError};
 use crate::seccomp::Filter;
 use crate::sys::clone::{Cloned, exit_group};
 use crate::sys::exec::{self, close_range, reset_signals, set_signal_mask};
-use crate::sys::{clone, ids, ns, prctl};
+use crate::sys::{clone, ids, netlink, ns, prctl};
 use crate::terminal::pty::Pty;
 use crate::terminal::{WindowSize, console_socket};
 use crate::{cgroups, keyring, loopback, seccomp};
@@ -158,6 +158,7 @@ impl Child<'_> {
             Act::LeaveHost => self.leave_host(),
             Act::Fork(flags) => self.fork(*flags),
             Act::Keyring(..) | Act::NewSession | Act::LoopbackUp | Act::Hostname(_) | Act::Domainname(_) => name(act),
+            Act::HandOutNetwork => Ok(self.channel.network(netlink::open()?.as_fd())?),
             Act::MountsDone { wait } => {
                 self.channel.mounts_done()?;
                 if *wait { Ok(self.channel.await_proceed()?) } else { Ok(()) }

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `Forked` | intermediate | none, it ends | pid and pidfd of the child, when a user namespace is joined |
 //! | `NeedMaps` | child | `Proceed` | the new user namespace waits for its id maps |
+//! | `Network` | child | none | a socket of its network namespace, when interfaces are moved there |
 //! | `MapIds` | child | `Proceed` | a detached mount, one descriptor, and the step that wants its ids mapped |
 //! | `MountsDone` | child | `Proceed`, only when hooks wait | mounts and devices are made, root not yet pivoted |
 //! | `Console` | child | none | the terminal's master, one descriptor by SCM_RIGHTS |
@@ -74,6 +75,8 @@ pub enum FromChild {
     Forked(i32, OwnedFd),
     /// Waits for uid_map and gid_map.
     NeedMaps,
+    /// A socket that was opened in the container's network namespace comes with this message.
+    Network(OwnedFd),
     /// Step `index` wants the ids of a detached mount mapped.
     MapIds(usize, OwnedFd),
     /// Mounts are made; limits may act now.
@@ -104,7 +107,8 @@ const CONSOLE: u8 = 3;
 const READY: u8 = 4;
 const FAILED: u8 = 5;
 const PROCEED: u8 = 6;
-const MAP_IDS: u8 = 8;
+const NETWORK: u8 = 8;
+const MAP_IDS: u8 = 9;
 
 /// One end of the pair.
 #[derive(Debug)]
@@ -168,6 +172,14 @@ impl Channel {
     /// EPIPE when the parent is gone.
     pub fn mounts_done(&self) -> Result<(), Errno> {
         self.send(&[MOUNTS_DONE])
+    }
+
+    /// Child: hands over a socket of its network namespace.
+    ///
+    /// # Errors
+    /// EPIPE when the parent is gone.
+    pub fn network(&self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        crate::sys::net::send_fd(self.0.as_fd(), socket, &[NETWORK])
     }
 
     /// Child: hands over the terminal's master.
@@ -243,6 +255,7 @@ impl Channel {
                 Ok(FromChild::Forked(i32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]), fd))
             }
             (Some(&CONSOLE), Some(fd)) => Ok(FromChild::Console(fd)),
+            (Some(&NETWORK), Some(fd)) => Ok(FromChild::Network(fd)),
             (Some(&MAP_IDS), Some(fd)) if n == 9 => Ok(FromChild::MapIds(step_number(&bytes[1..9]), fd)),
             (Some(&NEED_MAPS), None) => Ok(FromChild::NeedMaps),
             (Some(&MOUNTS_DONE), None) => Ok(FromChild::MountsDone),

@@ -42,13 +42,15 @@ pub enum Act {
     NewSession,
     /// The loopback interface up.
     LoopbackUp,
+    /// Open a socket in the network namespace and hand it to the parent, which moves interfaces there.
+    HandOutNetwork,
     /// sethostname(2).
     Hostname(CString),
     /// setdomainname(2).
     Domainname(CString),
     /// A step below the root filesystem.
     Rootfs(rootfs::Step),
-    /// Tell the parent that the mounts are made; wait for its hooks when there are some.
+    /// Tell the parent that the mounts are made; wait for its hooks or interfaces when there are some.
     MountsDone {
         /// Whether the parent answers.
         wait: bool,
@@ -244,11 +246,12 @@ impl fmt::Display for Act {
             Act::Keyring(name, ..) => write!(f, "join session keyring {}", name.to_string_lossy()),
             Act::NewSession => f.write_str("setsid"),
             Act::LoopbackUp => f.write_str("set the loopback interface up"),
+            Act::HandOutNetwork => f.write_str("hand out the network namespace"),
             Act::Hostname(name) => write!(f, "sethostname {}", name.to_string_lossy()),
             Act::Domainname(name) => write!(f, "setdomainname {}", name.to_string_lossy()),
             Act::Rootfs(step) => step.fmt(f),
             Act::MountsDone { wait: false } => f.write_str("report the mounts"),
-            Act::MountsDone { wait: true } => f.write_str("report the mounts and wait for the hooks"),
+            Act::MountsDone { wait: true } => f.write_str("report the mounts and wait for the runtime"),
             Act::CreateContainerHook(n) => write!(f, "createContainer hook #{n}"),
             Act::Terminal { .. } => f.write_str("open the terminal"),
             Act::GiveStdio => f.write_str("give stdio to the user"),

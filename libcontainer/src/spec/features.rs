@@ -104,7 +104,7 @@ fn value(version: &str, commit: &str) -> Value {
             "intelRdt": {"enabled": false},
             "memoryPolicy": {"modes": [], "flags": []},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false},
+            "netDevices": {"enabled": true},
         },
         "annotations": annotations,
         "potentiallyUnsafeConfigAnnotations": ["bundle"],

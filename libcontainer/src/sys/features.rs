@@ -63,6 +63,10 @@ pub const FEATURES: &[Feature] = &[
     feature("SECCOMP_FILTER_FLAG_LOG, SCMP_ACT_LOG, SCMP_ACT_KILL_PROCESS", (4, 14), "the flag and the actions", ""),
     feature("SECCOMP_FILTER_FLAG_SPEC_ALLOW", (4, 17), "the flag, which is the default", ""),
     feature("BPF_PROG_TYPE_CGROUP_DEVICE", (4, 15), "device rules on cgroup v2", ""),
+    // Network interfaces: netlink.rs
+    feature("ioctl SIOCGSKNS", (4, 9), "the container's network namespace, by a socket of its", ""),
+    feature("NETLINK_CAP_ACK, NETLINK_EXT_ACK", (4, 12), "the kernel's own words for a refused interface", ""),
+    feature("IFLA_NEW_IFINDEX", (5, 13), "an interface is found again by its number, whatever name the kernel gives it", ""),
     // Files of cgroups: cgroups/
     feature("cgroup.freeze", (5, 2), "pause and resume on cgroup v2", ""),
     feature("cgroup.kill", (5, 14), "kills everything in a v2 cgroup at once", ""),

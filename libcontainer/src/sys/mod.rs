@@ -23,6 +23,7 @@ pub mod keys;
 pub mod lock;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod ns;
 pub mod pidfd;
 pub mod prctl;

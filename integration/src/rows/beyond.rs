@@ -1,0 +1,24 @@
+//! What the specification does not ask for.
+
+use super::*;
+
+pub const AREA: Area = Area { title: "Beyond the specification", rows: ROWS };
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    pending("beyond/error-codes", "errors have a stable code, a place in the config and a hint"),
+    pending("beyond/plan", "a config is checked without running it"),
+    pending("beyond/trace", "the times of a create can be seen"),
+    pending("beyond/strict", "strict mode makes every warning and unknown member an error"),
+    pending("beyond/landlock", "Landlock by annotation"),
+    pending("beyond/low-memory", "a create that runs out of memory says so"),
+    row("beyond/creating", "the status creating can be seen", "decisions::creating_is_visible"),
+    row("crash/kill", "SIGKILL of create, then delete --force", ""),
+    row("crash/term", "SIGTERM half-way is undone", ""),
+    row("crash/child", "a panic or failed allocation in the child", ""),
+    row("decisions/own", "what wherry decides otherwise than runc, and no other row shows", ""),
+    not("beyond/core-scheduling", "core scheduling", "no field in the specification", ""),
+    not("beyond/hook-limits", "limits and identity for hooks", "no field in the specification", ""),
+    not("beyond/device-defaults", "default devices that a config can turn off", "no field in the specification; the defaults are runc's, on which images rely", ""),
+    not("beyond/bindings", "bindings for other languages", "the library is Rust's", ""),
+];

@@ -1,0 +1,51 @@
+//! The container's process and its user.
+
+use super::*;
+
+pub const AREA: Area = Area { title: "Process and user", rows: ROWS };
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    pending("process/absent", "a config without a process can be created; start is an error then"),
+    row("process/args", "at least one argument, otherwise an error; the first is the program", "bad_input::wrong_args_* bad_input::args_*"),
+    row("process/args-checked-early", "a program that is missing or cannot be executed fails in create, with texts that engines turn into exit codes 126 and 127", "errors::missing_executable bad_input::args_*"),
+    row("process/path-lookup", "a name without a slash is looked up in the PATH of process.env, by the container's user", "env::no_path errors::missing_executable"),
+    row("process/cwd", "cwd is absolute, is made when it is missing, and lies inside the root", "advisories::exec_cwd_through_descriptor"),
+    pending("process/cwd-of-user", "a cwd that only the container's user may enter works"),
+    row("process/env", "the environment is exactly the config's; of duplicates the last wins", ""),
+    row("process/env-checked", "entries without a name or with a NUL are refused", "bad_input::env_odd"),
+    row("process/home", "HOME comes from the image's passwd where it is missing or empty, `/` for an unknown user", "bad_input::image_passwd_*"),
+    row("process/user", "uid and gid are ids of the container's user namespace", "namespaces::user_maps"),
+    pending("process/user-unmapped", "an id that the user namespace does not map is an error that names it"),
+    row("process/groups", "additionalGids are the supplementary groups; an empty list drops the caller's", "process::user process::groups_emptied"),
+    pending("process/groups-rootless", "additionalGids that a rootless caller cannot grant are refused"),
+    row("process/umask", "umask set is set; absent it is 0022, whatever the caller's is", "process::umask"),
+    row("process/stdio-owner", "standard streams belong to the container's user, but devices of the host keep their owner", "stdio::no_chown_of_host_null"),
+    row("process/descriptors", "only 0, 1 and 2 are open by default", ""),
+    row("process/preserve-fds", "--preserve-fds and LISTEN_FDS pass on what they name and nothing else", "stdio::preserve_fds stdio::preserve_fds_missing stdio::listen_fds stdio::listen_fds_of_another exec::preserve_fds"),
+    row("process/keyring", "a session keyring of its own, unless --no-new-keyring", ""),
+    row("process/terminal", "terminal: true puts a pseudo-terminal of the container's devpts on 0, 1 and 2; its master goes to the console socket or stays in the foreground", "stdio::terminal stdio::console_socket stdio::terminal_without_one exec::tty"),
+    row("process/terminal-size", "consoleSize is the window's size; ignored without a terminal", "stdio::console_size stdio::terminal_resize"),
+    row("process/dev-console", "/dev/console is the container's terminal, bound on a checked file", "stdio::console_trap"),
+    row("process/no-new-privileges", "noNewPrivileges sets the bit of the kernel, for init and exec", "exec::no_new_privileges"),
+    vm("process/apparmor-profile", "apparmorProfile is the profile of the program; an error where AppArmor is off", "AppArmor", ""),
+    vm("process/selinux-label", "selinuxLabel is the label of the program; an error where SELinux is off", "SELinux", ""),
+    pending("process/scheduler-policy", "the seven policy words; the kernel's verdict on SCHED_ISO is reported"),
+    pending("process/scheduler-rules", "nice, priority and the deadline triple only with their policies"),
+    pending("process/scheduler-flags", "the seven flags, by the specification's names"),
+    pending("process/io-priority", "ioPriority: class and level 0 to 7, for all of the container's processes"),
+    pending("process/exec-cpu-affinity", "execCPUAffinity: initial before exec enters the cgroup, final after it; empty strings ask for nothing"),
+    pending("process/cpu-affinity-reset", "the caller's CPU mask does not reach the container"),
+    row("process/rlimits", "soft and hard limit of the sixteen types", ""),
+    row("process/rlimit-unknown", "an unknown limit is an error", "process::rlimit_unknown"),
+    row("process/rlimit-duplicate", "a limit given twice is an error", "bad_input::duplicate_rlimit"),
+    row("process/capabilities", "the five sets; a set that is not given is empty", ""),
+    row("process/capabilities-absent", "no sets at all: all are empty", "process::capabilities_absent"),
+    row("process/unknown-capability", "a capability that is unknown or cannot be granted is a warning", "decisions::capability_out_of_reach"),
+    row("uts/hostname", "hostname and domainname are set in the container's UTS namespace; without one of its own they are an error", "uts::*"),
+    pending("process/hostname-joined", "hostname is also set in a UTS namespace that is joined by path"),
+    row("process/oom-score", "oomScoreAdj", ""),
+    row("process/seal", "the runtime's binary cannot be written or executed through /proc/PID/exe", ""),
+    row("process/signals", "dispositions are default and no signal is blocked", ""),
+    pending("process/personality", "personality LINUX and LINUX32; flags are refused"),
+];

@@ -1,0 +1,51 @@
+//! Cgroups: resources.
+
+use super::*;
+
+pub const AREA: Area = Area { title: "Cgroups: resources", rows: ROWS };
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    row("cgroup/memory", "memory limits bite", "cgroup::memory_bites"),
+    row("cgroup/memory-limit", "limit, -1 for none", "cgroup::limit_memory_limit cgroup::limit_memory_unlimited"),
+    row("cgroup/memory-reservation", "reservation: soft limit, low", "cgroup::limit_memory_reservation"),
+    row("cgroup/memory-swap", "swap counts memory and swap; on v2 the difference is written", "cgroup::limit_memory_swap update::memory-swap_*"),
+    pending("cgroup/memory-swap-rules", "swap below the limit, or without one, is an error; equal means no swap"),
+    pending("cgroup/memory-zero", "0 is unset for limit, reservation and swap"),
+    row("cgroup/memory-kernel", "kernel and kernelTCP are dead in the kernel and only warned about", "update::kernel-memory_* update::kernel-memory-tcp_*"),
+    row("cgroup/memory-swappiness", "swappiness of v1, 0 to 100; refused where the kernel has none", "cgroup::limit_memory_swappiness"),
+    pending("cgroup/memory-swappiness-range", "swappiness beyond 100 is an error; on v2 any is"),
+    row("cgroup/memory-oom-killer", "disableOOMKiller of v1; refused where the kernel has none", "cgroup::limit_memory_oom_killer"),
+    pending("cgroup/memory-hierarchy", "useHierarchy true is how it is; false is a warning"),
+    pending("cgroup/memory-check", "checkBeforeUpdate: a new limit below the usage is refused"),
+    row("cgroup/cpu", "cpu limits bite", "cgroup::cpu_bites"),
+    row("cgroup/cpu-shares", "shares, on v2 as weight by the specification's formula", "cgroup::limit_cpu_shares update::cpu-share_*"),
+    pending("cgroup/cpu-shares-ends", "the ends of the scale: 2 is weight 1, 262144 is weight 10000, 1024 is weight 100"),
+    row("cgroup/cpu-quota", "quota and period; -1 for no quota", "cgroup::limit_cpu_quota cgroup::limit_cpu_period update::cpu-quota_* update::cpu-period_*"),
+    pending("cgroup/cpu-quota-alone", "quota without a period: the kernel's period"),
+    row("cgroup/cpu-burst", "burst", "cgroup::limit_cpu_burst update::cpu-burst_*"),
+    pending("cgroup/cpu-burst-above-quota", "a burst above the quota is an error"),
+    row("cgroup/cpu-idle", "idle; shares beside it are a warning", "cgroup::limit_cpu_idle update::cpu-idle_*"),
+    row("cgroup/cpu-realtime", "realtimeRuntime and realtimePeriod where the kernel has them, refused elsewhere", "update::realtime"),
+    row("cgroup/cpuset", "cpus and mems; empty parents get their own parents' values on v1", "cgroup::cpuset_bites"),
+    row("cgroup/pids", "pids.limit, -1 for none", "cgroup::pids_bite"),
+    row("cgroup/pids-zero", "pids.limit 0 is 0", "cgroup::pids_zero"),
+    pending("cgroup/pids-absent", "pids without a limit sets none"),
+    row("cgroup/blkio", "throttling by device", ""),
+    row("cgroup/blkio-weight", "weight where the kernel has one, refused elsewhere; outside 10 to 1000 is an error", "update::blkio_weight"),
+    pending("cgroup/blkio-leaf-weight", "leafWeight, which the kernel has dropped, is refused"),
+    pending("cgroup/blkio-weight-device", "weightDevice where the kernel has one, refused elsewhere"),
+    pending("cgroup/blkio-zero", "a rate of 0 means no throttling"),
+    row("cgroup/hugetlb", "huge page limits", ""),
+    row("cgroup/hugetlb-reservation", "the limit also counts for reservations", "cgroup::limit_hugetlb_reservation"),
+    pending("cgroup/hugetlb-sizes", "a page size that the kernel does not have is an error; limits are 64 bits without sign"),
+    pending("cgroup/network-class", "network.classID of v1; refused where the kernel has none"),
+    pending("cgroup/network-priorities", "network.priorities of v1; refused where the kernel has none"),
+    pending("cgroup/rdma", "rdma limits; a controller that is missing is an error"),
+    row("cgroup/unified", "each key of unified is a file; no key leads out of the cgroup", "cgroup::unified_refused"),
+    pending("cgroup/unified-v1", "unified on v1 is an error"),
+    pending("cgroup/unified-last", "unified is written after everything else"),
+    pending("cgroup/misc", "misc.max by unified"),
+    vm("cgroup/systemd-properties", "limits as properties of the unit", "systemd", ""),
+    vm("cgroup/systemd-cpuset", "cpus and mems as bitmasks", "systemd", ""),
+];
