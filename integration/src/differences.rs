@@ -1,13 +1,14 @@
 //! The table of known differences: Debian's runc 1.1.5 and crun 1.8.1.
 
 mod mounts;
+mod seccomp;
 
 use crate::peers::{Difference, always, sometimes};
 use crate::runtime::Kind::{Crun, Runc};
 
-/// Every row.
+/// All rows, area by area.
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    DIFFERENCES.iter().chain(mounts::DIFFERENCES)
+    [DIFFERENCES, mounts::DIFFERENCES, seccomp::SECCOMP].into_iter().flatten()
 }
 
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.
@@ -86,7 +87,6 @@ const DIFFERENCES: &[Difference] = &[
     always(Runc, "", "writes no hugetlb reservation limit", &["cgroup::limit_hugetlb_reservation"]),
     always(Runc, "hybrid", "a pids limit of 0 is no limit", &["cgroup::pids_zero"]),
     always(Runc, "", "a populated cgroup is only a warning", &["cgroup::populated"]),
-    always(Runc, "", "seccomp flags are refused", &["seccomp::flags"]),
     always(
         Runc,
         "",

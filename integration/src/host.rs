@@ -180,3 +180,10 @@ impl Drop for HostMount {
         let _ = sys::detach(&self.0);
     }
 }
+
+/// Version of the running kernel, (major, minor).
+pub fn kernel() -> (u32, u32) {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = text.split(['.', '-']).map_while(|n| n.trim().parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

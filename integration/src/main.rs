@@ -12,6 +12,7 @@
 //! namespace. It runs the runtime as an engine would and judges what programs in the container print, or what the
 //! kernel says about them. What it leaves behind is a failure. [`rows`] names what must be covered.
 
+mod agent;
 mod bundle;
 mod cases;
 mod conformance;

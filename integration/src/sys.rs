@@ -1,6 +1,8 @@
 //! The kernel calls that std has no name for. The only module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod notify;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;

@@ -51,6 +51,11 @@ impl HostFacts {
         *self.permitted.get_or_init(|| capget().map_or(0, |sets| sets.permitted))
     }
 
+    /// Whether the kernel knows all of these `SECCOMP_FILTER_FLAG_*`.
+    pub fn takes_seccomp_flags(&self, flags: u32) -> bool {
+        crate::seccomp::kernel_takes(flags)
+    }
+
     /// Whether this process is root, perhaps of a user namespace.
     pub fn is_root(&self) -> bool {
         geteuid().is_root()

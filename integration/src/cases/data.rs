@@ -143,7 +143,6 @@ fn features(lab: &Lab) -> Check {
         }
         same("memory policies", &features["linux"]["memoryPolicy"]["modes"], &json!([]))?;
         same("idmap", &features["linux"]["mountExtensions"]["idmap"]["enabled"], &json!(true))?;
-        expect(!list("/linux/seccomp/actions").contains(&"SCMP_ACT_NOTIFY"), "SCMP_ACT_NOTIFY is not supported")?;
     } else {
         for option in ["bind", "rbind", "ro", "nosuid", "rro", "rnosuid", "rprivate", "tmpcopyup"] {
             expect(list("/mountOptions").contains(&option), format!("no mount option {option}"))?;

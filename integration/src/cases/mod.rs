@@ -22,6 +22,7 @@ mod process;
 mod rootfs;
 mod rootfs_rules;
 mod seccomp;
+mod seccomp_notify;
 mod stdio;
 mod unsupported;
 mod update;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         rootfs::cases(),
         rootfs_rules::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         stdio::cases(),
         unsupported::cases(),
         update::cases(),

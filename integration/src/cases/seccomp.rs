@@ -34,6 +34,13 @@ pub fn cases() -> Vec<Case> {
         case("seccomp::in_exec", &["seccomp/errno"], in_exec),
         case("seccomp::flags", &["seccomp/errno"], flags),
         case("seccomp::errno_without_errno_action", &["seccomp/errno"], errno_without_errno_action),
+        case("seccomp::default_action_required", &["seccomp/default-action"], default_action_required),
+        case("seccomp::trace_without_tracer", &["seccomp/trace"], trace_without_tracer),
+        case("seccomp::arch_names", &["seccomp/arch-names"], arch_names),
+        case("seccomp::flags_default", &["seccomp/flags-default"], flags_default),
+        case("seccomp::flag_unknown", &["seccomp/flags-unknown"], flag_unknown),
+        case("seccomp::rule_is_default", &["seccomp/rule-is-default"], rule_is_default),
+        case("seccomp::new_calls", &["seccomp/new-calls"], new_calls),
         case("seccomp::unknown_action", &["seccomp/errno"], unknown_action),
     ]
 }
@@ -228,10 +235,92 @@ fn flags(lab: &Lab) -> Check {
         seccomp["flags"] = flags.clone();
         same(&flags.to_string(), calls(lab, &seccomp, &[personality(7)])?, [libc::EPERM])?;
     }
+    Ok(())
+}
+
+fn flag_unknown(lab: &Lab) -> Check {
     let mut seccomp = profile("SCMP_ACT_ALLOW", &json!([{"names": ["personality"], "action": "SCMP_ACT_ERRNO"}]));
     seccomp["flags"] = json!(["SECCOMP_FILTER_FLAG_NO_SUCH"]);
     let out = lab.sh("true", |c| bundle::set(c, "/linux/seccomp", seccomp))?;
     out.exits(1).map(drop)
+}
+
+/// What the runtime asks of the kernel, as strace writes it.
+fn loads(lab: &Lab, seccomp: &Value) -> Check<String> {
+    let bundle = lab.bundle(|c| bundle::set(c, "/linux/seccomp", seccomp.clone()))?;
+    let trace = bundle.dir.join("trace");
+    let call = lab.host_program("strace").args(["-f", "-qq", "-e", "trace=seccomp", "-o"]).arg(&trace);
+    let call = call.arg(&lab.env.runtime.path).arg("--root").arg(&lab.root);
+    call.arg("run").arg("--bundle").arg(&bundle.dir).arg(lab.id()).run()?.ok()?;
+    let text = fs::read_to_string(&trace)?;
+    let loads = text.lines().filter(|l| l.contains("SET_MODE_FILTER") && l.contains("len="));
+    Ok(loads.map(str::to_owned).collect::<Vec<_>>().join("\n"))
+}
+
+/// Engines that leave the flags out expect no mitigation of speculation, those that write `[]` do.
+fn flags_default(lab: &Lab) -> Check {
+    let mut seccomp = profile("SCMP_ACT_ALLOW", &json!([{"names": ["personality"], "action": "SCMP_ACT_ERRNO"}]));
+    crate::verdict::has(&loads(lab, &seccomp)?, "SECCOMP_FILTER_FLAG_SPEC_ALLOW")?;
+    seccomp["flags"] = json!([]);
+    let none = loads(lab, &seccomp)?;
+    crate::verdict::has(&none, "SECCOMP_SET_MODE_FILTER, 0,")?;
+    crate::verdict::lacks(&none, "SPEC_ALLOW")
+}
+
+fn default_action_required(lab: &Lab) -> Check {
+    let rules = json!([{"names": ["personality"], "action": "SCMP_ACT_ERRNO"}]);
+    for action in [Value::Null, json!("")] {
+        let out = lab.sh("true", |c| {
+            bundle::set(c, "/linux/seccomp", json!({"defaultAction": action, "syscalls": rules}));
+        })?;
+        out.exits(1)?;
+    }
+    Ok(())
+}
+
+/// seccomp(2): without a tracer the call fails with ENOSYS.
+fn trace_without_tracer(lab: &Lab) -> Check {
+    let rules = json!([{"names": ["personality"], "action": "SCMP_ACT_TRACE", "errnoRet": 5}]);
+    same("trace", calls(lab, &profile("SCMP_ACT_ALLOW", &rules), &[personality(7)])?, [libc::ENOSYS])
+}
+
+/// The names of the specification; those of other machines filter nothing here.
+pub(super) const ARCHS: &str = "X86 X86_64 X32 ARM AARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE \
+    S390 S390X PARISC PARISC64 RISCV64 LOONGARCH64 M68K SH SHEB";
+
+fn arch_names(lab: &Lab) -> Check {
+    let rules = json!([{"names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61}]);
+    for name in ARCHS.split_ascii_whitespace() {
+        let mut seccomp = profile("SCMP_ACT_ALLOW", &rules);
+        seccomp["architectures"] = json!([format!("SCMP_ARCH_{name}")]);
+        same(name, calls(lab, &seccomp, &[personality(7)])?, [61])?;
+    }
+    let out = lab.sh("true", |c| {
+        bundle::set(
+            c,
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_VAX"]}),
+        );
+    })?;
+    out.exits(1).map(drop)
+}
+
+/// The first rule for a call holds, but one that says what the default says is none.
+fn rule_is_default(lab: &Lab) -> Check {
+    let rules = json!([
+        {"names": ["personality"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61}
+    ]);
+    same("errno", calls(lab, &profile("SCMP_ACT_ALLOW", &rules), &[personality(7)])?, [61])
+}
+
+/// A C library falls back on an older call at ENOSYS, and fails at EPERM.
+fn new_calls(lab: &Lab) -> Check {
+    let names: Vec<&str> = SHELL_CALLS.split_ascii_whitespace().collect();
+    let rules = json!([{"names": names, "action": "SCMP_ACT_ALLOW"}]);
+    let programs = [personality(7), elf::syscall64(600, &[])];
+    let got = calls(lab, &profile("SCMP_ACT_ERRNO", &rules), &programs)?;
+    same("older, newer", got, [libc::EPERM, libc::ENOSYS])
 }
 
 fn errno_without_errno_action(lab: &Lab) -> Check {

@@ -32,39 +32,6 @@ const CONFIG: &[Member] = &[
     ("intel_rdt", "/linux/intelRdt", || json!({"closID": "guest"}), "/linux/intelRdt"),
     ("memory_policy", "/linux/memoryPolicy", || json!({"mode": "MPOL_BIND", "nodes": "0"}), "/linux/memoryPolicy"),
     ("personality", "/linux/personality", || json!({"domain": "LINUX32"}), "/linux/personality"),
-    (
-        "notify_default",
-        "/linux/seccomp",
-        || json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
-        "/linux/seccomp/defaultAction",
-    ),
-    (
-        "notify_syscall",
-        "/linux/seccomp",
-        || {
-            let rules = json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
-        },
-        "/linux/seccomp/syscalls/0/action",
-    ),
-    (
-        "listener_path",
-        "/linux/seccomp",
-        || json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"}),
-        "/linux/seccomp/listenerPath",
-    ),
-    (
-        "listener_metadata",
-        "/linux/seccomp",
-        || json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
-        "/linux/seccomp/listenerMetadata",
-    ),
-    (
-        "wait_killable",
-        "/linux/seccomp",
-        || json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
-        "/linux/seccomp/flags/0",
-    ),
 ];
 
 /// Members of a process document that `exec --process` must refuse as create does.
@@ -153,7 +120,7 @@ fn nothing_done(container: &Container, traces: &Traces) -> Check {
 
 /// One message names every place.
 fn all_at_once(lab: &Lab) -> Check {
-    let members: Vec<&Member> = CONFIG.iter().filter(|m| !m.1.starts_with("/linux/seccomp")).collect();
+    let members: Vec<&Member> = CONFIG.iter().collect();
     let pointers: Vec<&str> = members.iter().map(|m| m.3).collect();
     let change = |c: &mut Value| {
         for (_, pointer, value, _) in &members {

@@ -13,7 +13,7 @@ const ROWS: &[Row] = &[
     pending("features/namespaces", "all eight"),
     pending("features/capabilities", "every capability that this build knows"),
     pending("features/cgroup", "v1, v2, systemd, systemdUser and rdma, as built"),
-    pending("features/seccomp", "actions, operators, architectures, known and supported flags"),
+    row("features/seccomp", "actions, operators, architectures, known and supported flags", "seccomp_notify::features"),
     pending("features/lsm", "apparmor and selinux"),
     pending("features/rdt", "intelRdt: enabled, schemata, monitoring"),
     pending("features/memory-policy", "modes and flags of memoryPolicy"),

@@ -15,6 +15,9 @@ use super::{cpuset, delegate, process_list};
 use crate::error::{Error, Result};
 use crate::sys::bpf;
 
+/// Is told what is going to be made, before it is.
+pub type Intend<'a> = dyn FnMut(&Stored) -> Result<()> + 'a;
+
 /// A cgroup in every hierarchy, open.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -33,15 +36,16 @@ struct Opened {
 
 impl Cgroup {
     /// Makes the cgroup of `plan` in every hierarchy and opens it, with the `tasks` files for the child. What was made
-    /// is removed again when it fails.
+    /// is removed again when it fails. Most cgroups have their parents already; where one is missing, `intend` is told
+    /// once, before the first is made, what more there will be to remove than [`CgroupPlan::stored`] says.
     ///
     /// # Errors
     /// `ErrorKind::State`, code `cgroup-not-empty` or `cgroup-frozen`: the cgroup exists and is in use.
-    /// `ErrorKind::Kernel`: mkdir, open or a controller was refused.
-    pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+    /// `ErrorKind::Kernel`: mkdir, open or a controller was refused. What `intend` says.
+    pub fn create(plan: &CgroupPlan, intend: &mut Intend<'_>) -> Result<Cgroup> {
         let mut cgroup =
             Cgroup { opened: Vec::with_capacity(plan.places.len()), tasks: Vec::with_capacity(plan.places.len()) };
-        match cgroup.make(plan) {
+        match cgroup.make(plan, intend) {
             Ok(()) => Ok(cgroup),
             Err(e) => {
                 let mut made = cgroup.stored();
@@ -53,10 +57,20 @@ impl Cgroup {
         }
     }
 
-    fn make(&mut self, plan: &CgroupPlan) -> Result<()> {
+    fn make(&mut self, plan: &CgroupPlan, intend: &mut Intend<'_>) -> Result<()> {
+        let mut intended = false;
         for (index, place) in plan.places.iter().enumerate() {
             let path = place.directory();
-            let made = match make_directory(place) {
+            let made = match make_leaf(&path) {
+                Err(Errno::ENOENT) => {
+                    if !std::mem::replace(&mut intended, true) {
+                        intend(&plan.stored_with_parents())?;
+                    }
+                    make_with_parents(place)
+                }
+                other => other.map_err(|errno| (path.clone(), errno)),
+            };
+            let made = match made {
                 Ok(made) => made,
                 Err((_, Errno::EACCES | Errno::EPERM | Errno::EROFS)) if plan.rootless && !needed(plan, index) => {
                     continue;
@@ -161,21 +175,23 @@ fn open(path: &str) -> std::result::Result<(OwnedFd, u64), Errno> {
     Ok((dir, inode))
 }
 
+/// How many directories were made: 1, or 0 when it was there.
+fn make_leaf(path: &str) -> std::result::Result<u32, Errno> {
+    match mkdir(path, Mode::from_bits_truncate(0o755)) {
+        Ok(()) => Ok(1),
+        Err(Errno::EEXIST) => Ok(0),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// mkdir with parents. Returns how many directories were made, counted from the leaf upwards; 0 when it existed.
-fn make_directory(place: &Place) -> std::result::Result<u32, (String, Errno)> {
+fn make_with_parents(place: &Place) -> std::result::Result<u32, (String, Errno)> {
     let path = place.directory();
     // A parent that we made, or that was there, can be removed by another container's end before the leaf is in it.
     for _ in 0..8 {
-        match mkdir(path.as_str(), Mode::from_bits_truncate(0o755)) {
-            Ok(()) => return Ok(1),
-            Err(Errno::EEXIST) => return Ok(0),
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err((path, errno)),
-        }
         let made = make_parents(place)?;
-        match mkdir(path.as_str(), Mode::from_bits_truncate(0o755)) {
-            Ok(()) => return Ok(made + 1),
-            Err(Errno::EEXIST) => return Ok(0),
+        match make_leaf(&path) {
+            Ok(leaf) => return Ok(if leaf == 0 { 0 } else { made + leaf }),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err((path, errno)),
         }

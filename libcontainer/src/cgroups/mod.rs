@@ -27,7 +27,7 @@ mod stats;
 mod stored;
 mod update;
 
-pub use apply::Cgroup;
+pub use apply::{Cgroup, Intend};
 pub use attach::{AttachError, attach_self};
 pub use device_program::Instruction;
 pub use enter::{Attach, SubCgroup};

@@ -35,7 +35,7 @@ pub struct Stored {
 }
 
 /// How many directories of the path do not exist yet, counted from the leaf, which is not looked at: a create that is
-/// killed while it makes them leaves no more than these.
+/// killed while it makes them leaves no more than these. At least 1.
 fn missing(place: &Place) -> u32 {
     let mut count = 1;
     let mut path = place.path.as_str();
@@ -93,8 +93,13 @@ impl StoredPlace {
 }
 
 impl CgroupPlan {
-    /// What is known before the cgroup is made: paths without inodes, and how many directories are going to be made.
+    /// What is known before anything is made: paths without inodes, and one directory each. Costs no system call.
     pub fn stored(&self) -> Stored {
+        Stored { places: self.places.iter().map(|p| StoredPlace::new(p, 0, 1)).collect() }
+    }
+
+    /// The same with the directories above that are going to be made, which is looked up.
+    pub(super) fn stored_with_parents(&self) -> Stored {
         Stored { places: self.places.iter().map(|p| StoredPlace::new(p, 0, missing(p))).collect() }
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn plan(
     dev_is_bound: bool,
     problems: &mut Vec<Problem>,
 ) -> Vec<Planned> {
-    let mut out: Vec<Planned> = Vec::new();
+    let mut out: Vec<Planned> = Vec::with_capacity(DEFAULT.len() + devices.len() + 1);
     let configured: Vec<(String, Node)> = devices
         .iter()
         .enumerate()

@@ -14,13 +14,15 @@ use super::request::{Context, Create, RunOptions, Started};
 use crate::cgroups::{Cgroup, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
-use crate::namespaces::{self, IdMaps, KINDS};
+use crate::namespaces::{self, KINDS};
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
-use crate::process::mount_ids::MountIds;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps};
+use crate::process::mount_ids::{MountIds, open_hidden_sources};
+use crate::process::parent::{
+    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps, write_oom_score,
+};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rfc3339;
@@ -28,7 +30,7 @@ use crate::rootfs::Rootfs;
 use crate::state::dir::{Pending, make_gate, write_pid_file};
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 use crate::state::{Identity, StateDir};
-use crate::sys::alloc::live_long;
+use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
 use crate::sys::fd::stdio;
 use crate::sys::prctl::set_child_subreaper;
@@ -94,6 +96,7 @@ pub(crate) fn run_telling(
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host, readiness.as_mut()),
         _ => foreground::wait(&signals, process, readiness.as_mut()),
     };
+    end_soon();
     let exit = match exit {
         Ok(exit) => exit,
         Err(e) => return Err(creation.undo(e)),
@@ -147,25 +150,26 @@ impl<'p> Creation<'p> {
             notify_host: request.notify_socket.clone(),
             no_new_keyring: request.no_new_keyring,
         };
-        match creation.write_intent(ctx) {
+        let begun = match &creation.notify_host {
+            Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
+            None => Ok(()),
+        };
+        match begun.and_then(|()| creation.write_intent(creation.stored.as_ref())) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
     }
 
-    fn write_intent(&self, ctx: &Context) -> Result<()> {
+    fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
         let proc_error = |e| Error::kernel("read /proc/self", e);
         let intent = Intent {
             schema: SCHEMA,
             runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
             boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
-            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
             bundle: self.prepared.bundle.clone(),
             oci_version: self.prepared.plan.oci_version.clone(),
         };
-        if self.notify_host.is_some() {
-            notify_socket::prepare(&ctx.root.join(self.dir.id()))?;
-        }
         self.dir.write(INTENT, &to_json(&intent)?, 0o600)
     }
 
@@ -190,7 +194,7 @@ impl<'p> Creation<'p> {
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
-            let cgroup = Cgroup::create(plan)?;
+            let cgroup = Cgroup::create(plan, &mut |stored| self.write_intent(Some(stored)))?;
             self.stored = Some(cgroup.stored());
             let attach = cgroup.write(plan, Phase::BeforeAttach);
             self.cgroup = Some(cgroup);
@@ -212,8 +216,9 @@ impl<'p> Creation<'p> {
         }
         self.write_private()?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
+        let agent_socket = self.prepared.agent_socket.take();
         let pending = self.prepare_state(init)?;
-        let master = self.converse(signals, interfaces)?;
+        let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             cgroup.write(plan, Phase::Final)?;
         }
@@ -267,7 +272,12 @@ impl<'p> Creation<'p> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, signals: &Signals, interfaces: &mut Option<Transfer>) -> Result<Option<OwnedFd>> {
+    fn converse(
+        &self,
+        signals: &Signals,
+        interfaces: &mut Option<Transfer>,
+        mut agent_socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
         let spawned = self.spawned()?;
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
@@ -298,6 +308,13 @@ impl<'p> Creation<'p> {
                     }
                 }
                 FromChild::Console(fd) => master = Some(fd),
+                FromChild::Listener(number) => {
+                    if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
+                        let state = self.prepared.hook_state.document("creating", spawned.pid);
+                        agent.hand_over(socket, spawned, number, &state)?;
+                    }
+                    proceed()?;
+                }
                 FromChild::Ready => return Ok(master),
                 other => return Err(self.explain(spawned.failure(other, &plan.steps))),
             }
@@ -386,6 +403,7 @@ impl<'p> Creation<'p> {
             no_new_keyring: self.no_new_keyring,
             hooks: later_hooks(&plan.hooks),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            seccomp_agent: plan.agent.clone(),
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
@@ -449,23 +467,6 @@ impl<'p> Creation<'p> {
     }
 }
 
-/// Bind sources that the container's root could not reach by path are opened by us.
-fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMaps) -> Result<()> {
-    let mut pointers = Vec::new();
-    let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
-        Act::Rootfs(step) => {
-            pointers.push(s.pointer.clone());
-            Some(step)
-        }
-        _ => None,
-    });
-    let opened = rootfs.open_sources(acts, maps.root_uid, maps.root_gid);
-    opened.map_err(|(i, e)| {
-        Error::kernel(format!("open a bind source: {}", e.what), e.errno)
-            .at(pointers.get(i).cloned().unwrap_or_default())
-    })
-}
-
 fn no_child() -> Error {
     Error::new(ErrorKind::Internal, "internal", "there is no child")
 }
@@ -478,13 +479,6 @@ fn waits_for_us(steps: &[Step]) -> bool {
 fn later_hooks(hooks: &HookSet) -> serde_json::Value {
     let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !hooks.of(*k).is_empty());
     if later { hooks.to_json() } else { serde_json::Value::Null }
-}
-
-pub(crate) fn write_oom_score(pid: i32, score: i32) -> Result<()> {
-    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
-        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
-        e.hint("lowering it needs CAP_SYS_RESOURCE")
-    })
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {

@@ -4,9 +4,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 use super::container::Container;
-use super::create::{block_signals, write_oom_score};
+use super::create::block_signals;
 use super::prepare::{check_preserved, read_document};
 use super::request::{Context, Exec, Started, Status};
 use crate::capabilities;
@@ -17,11 +18,13 @@ use crate::namespaces::{self, KINDS};
 use crate::plan::exec::{ExecPlan, Inputs, build};
 use crate::process::child::{Child, HookState};
 use crate::process::message::FromChild;
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn};
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::procfs::{Procfs, host};
 use crate::rootfs::{Rootfs, RootfsPlan};
+use crate::seccomp::notify::Agent;
 use crate::seccomp::{self, Filter};
 use crate::spec::{self, Process, User};
+use crate::state::State;
 use crate::state::dir::write_pid_file;
 use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
@@ -63,9 +66,13 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let plan = plan(request, &process, differing, filter.as_ref(), !private.no_new_keyring)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
+    let agent = match (&filter, &private.seccomp_agent) {
+        (Some(filter), Some(agent)) if filter.has_listener() => Some((agent.clone(), agent.connect()?)),
+        _ => None,
+    };
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
-    let mut launch = Launch { container: &container, plan, filter, init, console };
+    let mut launch = Launch { container: &container, plan, filter, init, console, agent };
     let mut spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
     let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
     let master = match settled {
@@ -189,7 +196,7 @@ fn plan(
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
     let denies_capset = filter.is_some_and(seccomp::denies_capset);
-    let seccomp = filter.is_some();
+    let seccomp = Filter::load(filter, geteuid().is_root());
     let inputs = Inputs { base, available, join: differing, seccomp, denies_capset, keyring, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
@@ -207,6 +214,7 @@ struct Launch<'c> {
     filter: Option<Filter>,
     init: OwnedFd,
     console: Option<OwnedFd>,
+    agent: Option<(Agent, OwnedFd)>,
 }
 
 impl Launch<'_> {
@@ -265,7 +273,7 @@ impl Launch<'_> {
 
     /// The conversation, and what makes the process known.
     fn settle(
-        &self,
+        &mut self,
         request: &Exec,
         spawned: &mut Spawned,
         signals: &Signals,
@@ -279,6 +287,13 @@ impl Launch<'_> {
         loop {
             match spawned.next(signals)? {
                 FromChild::Console(fd) => master = Some(fd),
+                FromChild::Listener(number) => {
+                    let state = self.state_document();
+                    if let Some((agent, socket)) = self.agent.take() {
+                        agent.hand_over(socket, spawned, number, &state)?;
+                    }
+                    spawned.proceed(&self.plan.steps).map_err(|e| self.explain(e))?;
+                }
                 FromChild::Ready => break,
                 other => return Err(self.explain(spawned.failure(other, &self.plan.steps))),
             }
@@ -293,6 +308,19 @@ impl Launch<'_> {
         }
         spawned.proceed(&self.plan.steps).map_err(|e| self.explain(e))?;
         Ok(master)
+    }
+
+    /// The container's state, as the seccomp agent is told of it.
+    fn state_document(&self) -> Vec<u8> {
+        let nothing = State::default();
+        let state = self.container.state.as_ref().unwrap_or(&nothing);
+        let told = HookState {
+            oci_version: state.config.version.clone(),
+            id: state.id.clone(),
+            bundle: state.wherry.bundle.clone(),
+            annotations: state.wherry.annotations.clone(),
+        };
+        told.document("running", state.init_process_pid)
     }
 
     fn explain(&self, e: Error) -> Error {

@@ -18,6 +18,7 @@ use crate::plan::{Inputs, Plan};
 use crate::process::child::HookState;
 use crate::procfs::host;
 use crate::rootfs::open_rootfs;
+use crate::seccomp::notify::Agent;
 use crate::spec;
 use crate::state::dir::check_id;
 use crate::sys::fd::is_inheritable;
@@ -35,6 +36,8 @@ pub(crate) struct Prepared {
     pub joined: Vec<OwnedFd>,
     pub console_socket: Option<OwnedFd>,
     pub pidfd_socket: Option<OwnedFd>,
+    /// The connection to the seccomp agent.
+    pub agent_socket: Option<OwnedFd>,
     pub hook_state: HookState,
 }
 
@@ -79,7 +82,11 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         gate: start == Start::Gate,
         notify_dir: request.notify_socket.as_ref().map(notify),
     };
-    let plan = Plan::build(&spec, &facts, &inputs)?;
+    let mut plan = Plan::build(&spec, &facts, &inputs)?;
+    if let Some(agent) = &mut plan.agent {
+        // Relative paths are the bundle's; exec connects again, wherever it is called.
+        agent.path = Path::new(&bundle).join(&agent.path).display().to_string();
+    }
     report_ignored(&plan, request.strict)?;
     check_rootfs(&plan)?;
     let joined = namespaces::open_joined(&plan.namespaces)?;
@@ -89,6 +96,7 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
         joined,
         console_socket: request.console_socket.as_deref().map(console_socket::connect).transpose()?,
         pidfd_socket: request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?,
+        agent_socket: plan.agent.as_ref().map(Agent::connect).transpose()?,
         hook_state: HookState {
             oci_version: plan.oci_version.clone(),
             id: request.id.clone(),

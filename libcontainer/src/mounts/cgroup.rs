@@ -114,7 +114,7 @@ pub(crate) fn plan(dest: CString, flags: &Flags, facts: &MountFacts<'_>) -> Opti
             };
             let links = links.iter().filter_map(|(n, t)| Some((c_string(n)?, c_string(t)?))).collect();
             let readonly = flags.attr.set & mount::MOUNT_ATTR_RDONLY != 0;
-            Some(Step::CgroupV1(CgroupV1 { tmpfs, entries, links, readonly }))
+            Some(Step::CgroupV1(Box::new(CgroupV1 { tmpfs, entries, links, readonly })))
         }
     }
 }
@@ -168,7 +168,7 @@ fn v2(dest: CString, flags: &Flags, facts: &MountFacts<'_>, mountpoint: &CString
     }
     let mut params = vec![Param { key: c"source".into(), value: Some(c"cgroup".into()) }];
     params.extend(flags.params.iter().cloned());
-    Step::Fs(Fs {
+    Step::Fs(Box::new(Fs {
         instead: Some(bind(dir, true)),
         fstype: c"cgroup2".into(),
         params,
@@ -181,7 +181,7 @@ fn v2(dest: CString, flags: &Flags, facts: &MountFacts<'_>, mountpoint: &CString
         root_label: None,
         keep: Keep::Nothing,
         dest,
-    })
+    }))
 }
 
 impl CgroupV1 {

@@ -100,7 +100,7 @@ pub(crate) struct Mounts {
 
 /// Plans all mounts.
 pub(crate) fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>) -> Mounts {
-    let mut out = Mounts::default();
+    let mut out = Mounts { steps: Vec::with_capacity(spec.mounts.len()), ..Mounts::default() };
     let linux = spec.linux.as_ref();
     let label = label::plan(spec, facts.selinux, problems);
     let container = id_map::Container { user_ns: facts.user_ns, linux };
@@ -278,7 +278,7 @@ impl Planner<'_, '_> {
             _ => slot.map_or(Keep::Nothing, Keep::Slot),
         };
         params.append(&mut one.flags.params);
-        Some(Step::Fs(Fs {
+        Some(Step::Fs(Box::new(Fs {
             // The host's mount would have other owners than were asked for.
             instead: if one.id_map.is_some() { None } else { instead(one.kind, &one.dest, &one.flags, self.facts) },
             attr: one.flags.attr.set,
@@ -292,7 +292,7 @@ impl Planner<'_, '_> {
             fstype,
             params,
             keep,
-        }))
+        })))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::error::{Error, Problem, Result};
 use crate::namespaces;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::{Act, EXEC_ORDER, Stage, Step, in_order};
+use crate::seccomp::Load;
 use crate::spec::Process;
 
 use super::{finish_stage, step};
@@ -26,8 +27,8 @@ pub struct Inputs<'a> {
     pub available: u64,
     /// `CLONE_NEW…` of the namespaces that differ from ours.
     pub join: u64,
-    /// Whether create loaded a filter.
-    pub seccomp: bool,
+    /// When the filter is loaded that create stored.
+    pub seccomp: Load,
     /// Whether that filter denies capset(2).
     pub denies_capset: bool,
     /// Whether create made a session keyring for the container.
@@ -48,15 +49,15 @@ pub fn build(
     let mut problems = Vec::new();
     let mut process = process_plan::plan(process, inputs.base, inputs.available, &mut problems);
     adjust(&mut process, &mut problems);
-    if inputs.seccomp && inputs.denies_capset && !process.no_new_privileges {
+    if inputs.denies_capset && !process.no_new_privileges {
         let message = "without noNewPrivileges the container's seccomp profile must allow capset: the runtime needs it after the load";
         problems.push(Problem::new(format!("{}/noNewPrivileges", inputs.base), "seccomp-init", message));
     }
     if !problems.is_empty() {
         return Err(Error::config(problems));
     }
-    process.keep_sys_admin = inputs.seccomp && !process.no_new_privileges;
-    let steps = in_order(EXEC_ORDER, |stage, out| match stage {
+    process.keep_sys_admin = inputs.seccomp != Load::Never && !process.no_new_privileges;
+    let steps = in_order(EXEC_ORDER, 32, |stage, out| match stage {
         Stage::Attach => out.push(step(Act::Attach, "")),
         Stage::Join => {
             if inputs.join != 0 {

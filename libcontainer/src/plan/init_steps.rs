@@ -9,6 +9,7 @@ use crate::namespaces::{self, NamespacePlan};
 use crate::process::plan::ProcessPlan;
 use crate::process::steps::{Act, INIT_ORDER, Stage, Step, in_order};
 use crate::rootfs::{self, RootfsPlan};
+use crate::seccomp::Load;
 use crate::spec::Spec;
 
 /// Names that go into the child's steps.
@@ -49,8 +50,8 @@ pub(super) struct Parts<'a> {
     pub hooks: &'a HookSet,
     /// Whether the runtime is root.
     pub root: bool,
-    /// Whether there is a filter to load.
-    pub seccomp: bool,
+    /// When the filter is loaded.
+    pub seccomp: Load,
     /// Whether init waits for `start`.
     pub gate: bool,
     /// Whether the parent has limits to set once the mounts are made.
@@ -62,7 +63,8 @@ pub(super) struct Parts<'a> {
 impl Parts<'_> {
     /// Fills the stages of [`INIT_ORDER`].
     pub(super) fn steps(&self, rootfs: &mut RootfsPlan, mut names: Names) -> Vec<Step> {
-        in_order(INIT_ORDER, |stage, out| match stage {
+        let below_root = rootfs.prepare.len() + rootfs.enter.len() + rootfs.restrict.len();
+        in_order(INIT_ORDER, below_root + 48, |stage, out| match stage {
             Stage::Attach => out.push(step(Act::Attach, "/linux/cgroupsPath")),
             Stage::Fork | Stage::UserNamespace | Stage::Join | Stage::Unshare => self.namespace_stage(stage, out),
             Stage::Session | Stage::Names => self.names_stage(stage, &mut names, out),

@@ -21,6 +21,7 @@ use crate::notify_socket;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::Step;
 use crate::rootfs::{self, MountFacts, RootfsPlan};
+use crate::seccomp::notify::{self, Agent};
 use crate::seccomp::{self, Filter};
 use crate::spec::write::ToJson;
 use crate::spec::{Linux, Mount, Process, Root, Spec};
@@ -48,6 +49,8 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// The syscall filter.
     pub seccomp: Option<Filter>,
+    /// Who answers its NOTIFY.
+    pub agent: Option<Agent>,
     /// Network interfaces to move in.
     pub net_devices: Vec<NetDevice>,
     /// Hooks of all kinds.
@@ -104,8 +107,9 @@ impl Plan {
             process.env_push("LISTEN_PID=1");
         }
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, &mut problems)?;
-        let seccomp = linux.seccomp.as_ref().and_then(|s| seccomp::plan(s, process.no_new_privileges, &mut problems));
+        let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, &mut problems);
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        let notifies = seccomp.as_ref().is_some_and(Filter::has_listener);
         let net_devices = plan_net_devices(linux, facts, &namespaces, &mut problems);
         let hooks = plan_hooks(spec, &mut problems);
         let views = match (&cgroup, inputs.cgroup_driver) {
@@ -124,7 +128,7 @@ impl Plan {
             process: &process,
             hooks: &hooks,
             root: facts.is_root(),
-            seccomp: seccomp.is_some(),
+            seccomp: Filter::load(seccomp.as_ref(), facts.is_root()),
             gate: inputs.gate,
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
             net_devices: !net_devices.is_empty(),
@@ -145,6 +149,7 @@ impl Plan {
             cgroup,
             rootfs,
             process,
+            agent: linux.seccomp.as_ref().filter(|_| notifies).map(notify::agent),
             seccomp,
             net_devices,
             hooks,
@@ -254,6 +259,21 @@ fn inherited_views(spec: &Spec<'_>, facts: &HostFacts, problems: &mut Vec<Proble
         views = facts.layout()?.own_views();
     }
     Ok(views)
+}
+
+/// The filter, whose flags this kernel must know.
+fn plan_seccomp(
+    linux: &Linux<'_>,
+    no_new_privileges: bool,
+    facts: &HostFacts,
+    problems: &mut Vec<Problem>,
+) -> Option<Filter> {
+    let filter = seccomp::plan(linux.seccomp.as_ref()?, no_new_privileges, problems)?;
+    if filter.flags & seccomp::WAIT_KILLABLE_RECV != 0 && !facts.takes_seccomp_flags(filter.flags) {
+        let message = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19 or newer";
+        problems.push(Problem::new("/linux/seccomp/flags", "seccomp-flag", message));
+    }
+    Some(filter)
 }
 
 fn plan_net_devices(

@@ -2,6 +2,7 @@
 
 use crate::process::plan::ProcessPlan;
 use crate::process::steps::{Act, Stage, Step};
+use crate::seccomp::Load;
 
 /// A step with its pointer.
 pub(crate) fn step(act: Act, pointer: &str) -> Step {
@@ -9,7 +10,7 @@ pub(crate) fn step(act: Act, pointer: &str) -> Step {
 }
 
 /// Fills the stages from the terminal to execve. `init` is false for exec.
-pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: bool, init: bool, out: &mut Vec<Step>) {
+pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, init: bool, out: &mut Vec<Step>) {
     let mut push = |act: Act, pointer: &str| out.push(step(act, pointer));
     match stage {
         Stage::Terminal if process.terminal => push(Act::Terminal { console: init }, "/process/terminal"),
@@ -39,8 +40,14 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: bool, i
             push(Act::OutliveParent, "");
         }
         Stage::Close => push(Act::CloseDescriptors, ""),
-        Stage::Seccomp if seccomp => {
-            push(Act::Seccomp, "/linux/seccomp");
+        Stage::Listener | Stage::Seccomp => {
+            match (stage, seccomp) {
+                (Stage::Listener, Load::WithListener { dumpable }) => {
+                    push(Act::SeccompListener { dumpable }, "/linux/seccomp");
+                }
+                (Stage::Seccomp, Load::Last) => push(Act::Seccomp, "/linux/seccomp"),
+                _ => return,
+            }
             if process.keep_sys_admin {
                 push(Act::FinishCapabilities, "/process/capabilities");
             }

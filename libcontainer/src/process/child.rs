@@ -177,6 +177,7 @@ impl Child<'_> {
                 Some(filter) => Ok(seccomp::load(filter).map_err(|e| Failure::call("seccomp", e))?),
                 None => Ok(()),
             },
+            Act::SeccompListener { dumpable } => self.load_with_listener(*dumpable),
             Act::Execute => {
                 reset_signals();
                 set_signal_mask(0);
@@ -313,6 +314,17 @@ impl Child<'_> {
             close_range(first, kept - 1)?;
         }
         Ok(close_range(kept + 1, i32::MAX)?)
+    }
+
+    /// The parent takes the listener while this process waits; close_range(2) closes our copy later.
+    fn load_with_listener(&mut self, dumpable: bool) -> Result<(), Failure> {
+        let Some(filter) = self.seccomp else { return Ok(()) };
+        if dumpable {
+            prctl::set_dumpable(true)?;
+        }
+        let number = seccomp::load_with_listener(filter).map_err(|e| Failure::call("seccomp", e))?;
+        let told = self.channel.listener(number).and_then(|()| self.channel.await_proceed());
+        told.map_err(|e| Failure::call("hand the listener over", e))
     }
 
     /// Blocks until `start` writes a byte. The descriptor has a writer of its own, so there is no end of file.

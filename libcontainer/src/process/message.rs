@@ -8,6 +8,7 @@
 //! | `MapIds` | child | `Proceed` | a detached mount, one descriptor, and the step that wants its ids mapped |
 //! | `MountsDone` | child | `Proceed`, only when hooks wait | mounts and devices are made, root not yet pivoted |
 //! | `Console` | child | none | the terminal's master, one descriptor by SCM_RIGHTS |
+//! | `Listener` | child | `Proceed` | a filter with a listener is loaded, under this descriptor number of the child |
 //! | `Ready` | child | `Proceed` | everything is done but the gate, seccomp, startContainer hooks and execve |
 //! | `Failed` | child | none, the child ends | step, errno and detail |
 //!
@@ -83,6 +84,8 @@ pub enum FromChild {
     MountsDone,
     /// The terminal's master comes with this message.
     Console(OwnedFd),
+    /// Number of the listener among the child's descriptors.
+    Listener(i32),
     /// Ready for the gate.
     Ready,
     /// Step `index` of the list failed.
@@ -107,8 +110,9 @@ const CONSOLE: u8 = 3;
 const READY: u8 = 4;
 const FAILED: u8 = 5;
 const PROCEED: u8 = 6;
+const LISTENER: u8 = 9;
 const NETWORK: u8 = 8;
-const MAP_IDS: u8 = 9;
+const MAP_IDS: u8 = 10;
 
 /// One end of the pair.
 #[derive(Debug)]
@@ -190,6 +194,15 @@ impl Channel {
         crate::sys::net::send_fd(self.0.as_fd(), master, &[CONSOLE])
     }
 
+    /// Child: says where the listener of its filter is. By send(2), which the filter must allow.
+    ///
+    /// # Errors
+    /// EPIPE when the parent is gone; what the filter says to sendto(2).
+    pub fn listener(&self, number: i32) -> Result<(), Errno> {
+        let [a, b, c, d] = number.to_le_bytes();
+        self.send(&[LISTENER, a, b, c, d])
+    }
+
     /// Child: says that all is ready for the gate.
     ///
     /// # Errors
@@ -254,6 +267,9 @@ impl Channel {
             (Some(&FORKED), Some(fd)) if n == 5 => {
                 Ok(FromChild::Forked(i32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]), fd))
             }
+            (Some(&LISTENER), None) if n == 5 => {
+                Ok(FromChild::Listener(i32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]])))
+            }
             (Some(&CONSOLE), Some(fd)) => Ok(FromChild::Console(fd)),
             (Some(&NETWORK), Some(fd)) => Ok(FromChild::Network(fd)),
             (Some(&MAP_IDS), Some(fd)) if n == 9 => Ok(FromChild::MapIds(step_number(&bytes[1..9]), fd)),
@@ -287,10 +303,12 @@ mod tests {
         child.need_maps().unwrap();
         child.map_ids(300, child.as_fd()).unwrap();
         child.mounts_done().unwrap();
+        child.listener(0x0102_0304).unwrap();
         child.failed(7, libc::EPERM, b"mount_setattr");
         assert!(matches!(parent.receive().unwrap(), FromChild::NeedMaps));
         assert!(matches!(parent.receive().unwrap(), FromChild::MapIds(300, _)));
         assert!(matches!(parent.receive().unwrap(), FromChild::MountsDone));
+        assert!(matches!(parent.receive().unwrap(), FromChild::Listener(0x0102_0304)));
         let FromChild::Failed { step, errno, detail } = parent.receive().unwrap() else { panic!("Failed") };
         assert_eq!((step, errno, detail.as_str()), (7, libc::EPERM, "mount_setattr"));
         drop(child);

@@ -180,6 +180,17 @@ pub fn write_id_maps(pid: i32, maps: &IdMaps, privileged: bool) -> Result<()> {
     write("gid_map", &maps.gid, "/linux/gidMappings")
 }
 
+/// Writes the score by which the kernel chooses whom to kill for memory.
+///
+/// # Errors
+/// EACCES: lowering it needs CAP_SYS_RESOURCE.
+pub fn write_oom_score(pid: i32, score: i32) -> Result<()> {
+    host::write(pid, "oom_score_adj", score.to_string().as_bytes()).map_err(|e| {
+        let e = Error::kernel(format!("write {score} to /proc/{pid}/oom_score_adj"), e).at("/process/oomScoreAdj");
+        e.hint("lowering it needs CAP_SYS_RESOURCE")
+    })
+}
+
 impl Spawned {
     /// Where the list of steps has a fork: waits until the process that goes on is known, and reaps the one that made it.
     ///
@@ -328,7 +339,7 @@ fn step_code(act: &Act) -> &'static str {
         Act::FindProgram => "program",
         Act::CreateContainerHook(_) => "hook",
         Act::Rootfs(_) => "rootfs",
-        Act::Seccomp => "seccomp",
+        Act::Seccomp | Act::SeccompListener { .. } => "seccomp",
         Act::Attach => "cgroup",
         _ => "kernel",
     }

@@ -95,6 +95,11 @@ pub enum Act {
     Gate,
     /// seccomp(2).
     Seccomp,
+    /// seccomp(2) with a listener, which the parent takes and gives to the agent.
+    SeccompListener {
+        /// The parent may take it only from a dumpable process.
+        dumpable: bool,
+    },
     /// Take CAP_SYS_ADMIN away, which was kept for the load.
     FinishCapabilities,
     /// The nth startContainer hook.
@@ -149,6 +154,8 @@ pub enum Stage {
     Identity,
     /// HOME and the look-up of the program.
     Program,
+    /// Syscall filter with a listener.
+    Listener,
     /// Report, and what the parent's answer allows.
     Ready,
     /// Close everything else.
@@ -194,6 +201,10 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
     (Stage::NoNewPrivileges, "before seccomp, which may be loaded without CAP_SYS_ADMIN then"),
     (Stage::Identity, "bounding set first (CAP_SETPCAP), then ids with kept capabilities, then capset, ambient last"),
     (Stage::Program, "as the user: a root-squashed file system answers only to the right one"),
+    (
+        Stage::Listener,
+        "the parent must be there to take the listener, and the container be `creating` when the agent hears of it",
+    ),
     (Stage::Ready, "everything that can fail has been tried; the parent's state is on disk before it answers"),
     (Stage::Close, "a path such as /proc/self/fd/N must not lead out when the program is started (CVE-2024-21626)"),
     (Stage::Gate, "init waits here in the state created"),
@@ -219,6 +230,7 @@ pub const EXEC_ORDER: &[(Stage, &str)] = &[
     (Stage::NoNewPrivileges, "before seccomp"),
     (Stage::Identity, "as for init"),
     (Stage::Program, "as the user, inside the container"),
+    (Stage::Listener, "as for init; after all that an agent need not answer"),
     (Stage::Ready, "the pid file is written only for a process that will run"),
     (Stage::Close, "no host descriptor survives"),
     (Stage::Seccomp, "after everything that the profile may deny"),
@@ -269,6 +281,7 @@ impl fmt::Display for Act {
             Act::CloseDescriptors => f.write_str("close descriptors"),
             Act::Gate => f.write_str("wait for start"),
             Act::Seccomp => f.write_str("load the seccomp filter"),
+            Act::SeccompListener { .. } => f.write_str("load the seccomp filter and hand its listener over"),
             Act::FinishCapabilities => f.write_str("drop CAP_SYS_ADMIN"),
             Act::StartContainerHook(n) => write!(f, "startContainer hook #{n}"),
             Act::Execute => f.write_str("execve"),
@@ -277,8 +290,8 @@ impl fmt::Display for Act {
 }
 
 /// Puts the acts of every stage into the order of `table`.
-pub fn in_order(table: &[(Stage, &str)], mut acts_of: impl FnMut(Stage, &mut Vec<Step>)) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(96);
+pub fn in_order(table: &[(Stage, &str)], expected: usize, mut acts_of: impl FnMut(Stage, &mut Vec<Step>)) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(expected);
     for (stage, _) in table {
         acts_of(*stage, &mut steps);
     }
@@ -315,6 +328,10 @@ mod tests {
             (Stage::Gate, Stage::Seccomp),
             (Stage::Seccomp, Stage::StartContainerHooks),
             (Stage::NoNewPrivileges, Stage::Seccomp),
+            (Stage::Program, Stage::Listener),
+            (Stage::NoNewPrivileges, Stage::Listener),
+            (Stage::Listener, Stage::Ready),
+            (Stage::Listener, Stage::Gate),
         ] {
             assert!(position(INIT_ORDER, earlier) < position(INIT_ORDER, later), "{earlier:?} {later:?}");
         }

@@ -74,10 +74,26 @@ pub struct RootfsPlan {
     pub(crate) ignored: Vec<Problem>,
 }
 
+impl RootfsPlan {
+    /// Empty, with room for what `spec` asks for: lists that grow are copied, and their old places stay touched.
+    fn for_spec(spec: &Spec<'_>) -> RootfsPlan {
+        let linux = spec.linux.as_ref();
+        let nodes = linux.map_or(0, |l| l.devices.len());
+        let paths = linux.map_or(0, |l| l.readonly_paths.len() + l.masked_paths.len() + l.sysctl.0.len());
+        RootfsPlan {
+            prepare: Vec::with_capacity(spec.mounts.len() + nodes + 16),
+            enter: Vec::with_capacity(4),
+            restrict: Vec::with_capacity(spec.mounts.len() / 4 + paths + 4),
+            kept: 0,
+            ignored: Vec::new(),
+        }
+    }
+}
+
 /// Plans everything below the root; problems are added to `problems`.
 pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>) -> RootfsPlan {
-    let mut out = RootfsPlan::default();
     let linux = spec.linux.as_ref();
+    let mut out = RootfsPlan::for_spec(spec);
     let readonly_root = spec.root.as_ref().is_some_and(|root| root.readonly);
     let word = linux.and_then(|l| l.rootfs_propagation.as_deref()).unwrap_or("");
     let propagation = options::propagation(word);
@@ -230,15 +246,21 @@ pub fn inside(path: &str) -> Option<CString> {
     if path.is_empty() {
         return None;
     }
-    let mut parts: Vec<&str> = Vec::new();
+    let mut clean = Vec::with_capacity(path.len() + 2);
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => {
-                parts.pop();
+            ".." => clean.truncate(clean.iter().rposition(|b| *b == b'/').unwrap_or(0)),
+            part => {
+                if !clean.is_empty() {
+                    clean.push(b'/');
+                }
+                clean.extend_from_slice(part.as_bytes());
             }
-            part => parts.push(part),
         }
     }
-    CString::new(if parts.is_empty() { ".".to_owned() } else { parts.join("/") }).ok()
+    if clean.is_empty() {
+        clean.push(b'.');
+    }
+    CString::new(clean).ok()
 }

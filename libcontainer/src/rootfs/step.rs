@@ -39,7 +39,7 @@ pub enum Step {
     /// The root filesystem (host path) of a container without a mount namespace.
     OpenRootfs(Path),
     /// A new filesystem.
-    Fs(Fs),
+    Fs(Box<Fs>),
     /// A copy of a host tree.
     Bind(Bind),
     /// A symbolic link in place of a mount of one.
@@ -47,7 +47,7 @@ pub enum Step {
     /// A change of a mount that is there.
     Remount(Remount),
     /// The v1 view of cgroups.
-    CgroupV1(CgroupV1),
+    CgroupV1(Box<CgroupV1>),
     /// A device node.
     Device(Node),
     /// The symbolic links in /dev.

@@ -95,15 +95,25 @@ pub(super) const NAMES: [&str; 23] = [
     "SHEB",
 ];
 
+#[cfg(target_arch = "aarch64")]
+use syscalls::aarch64::Sysno as Native;
+#[cfg(target_arch = "x86_64")]
+use syscalls::x86_64::Sysno as Native;
+
 /// execve(2) and capset(2) of the native ABI.
-#[cfg(target_arch = "x86_64")]
-pub(super) const EXECVE: u32 = syscalls::x86_64::Sysno::execve as u32;
-#[cfg(target_arch = "x86_64")]
-pub(super) const CAPSET: u32 = syscalls::x86_64::Sysno::capset as u32;
-#[cfg(target_arch = "aarch64")]
-pub(super) const EXECVE: u32 = syscalls::aarch64::Sysno::execve as u32;
-#[cfg(target_arch = "aarch64")]
-pub(super) const CAPSET: u32 = syscalls::aarch64::Sysno::capset as u32;
+pub(super) const EXECVE: u32 = Native::execve as u32;
+pub(super) const CAPSET: u32 = Native::capset as u32;
+/// The call by which the child tells its parent of a listener: send(2).
+pub(super) const TELLS_OF_LISTENER: (&str, u32) = ("sendto", Native::sendto as u32);
+/// That call and those which the child makes from then on to execve: recv(2), the signal at its parent's death,
+/// close_range(2), and at the gate read(2).
+pub(super) const AFTER_LISTENER: [(&str, u32); 5] = [
+    TELLS_OF_LISTENER,
+    ("recvfrom", Native::recvfrom as u32),
+    ("prctl", Native::prctl as u32),
+    ("close_range", Native::close_range as u32),
+    ("read", Native::read as u32),
+];
 
 /// x86_64, x86 and x32.
 #[cfg(any(test, target_arch = "x86_64"))]

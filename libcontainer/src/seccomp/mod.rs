@@ -7,6 +7,7 @@ mod assembler;
 mod codegen;
 mod conditions;
 pub mod interpreter;
+pub mod notify;
 mod profile;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,28 @@ use interpreter::Call;
 /// Longest program that the kernel takes (BPF_MAXINSNS), in instructions.
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
+/// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux 5.19 (linux v6.18 include/uapi/linux/seccomp.h).
+pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER.
+const NEW_LISTENER: u32 = 1 << 3;
+/// Every flag that only a filter with a listener has: WAIT_KILLABLE_RECV alone is refused.
+pub const LISTENER_FLAGS: u32 = WAIT_KILLABLE_RECV | NEW_LISTENER;
+const _: () = assert!(NEW_LISTENER as libc::c_ulong == libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+
+/// When and how the child loads a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// There is none.
+    Never,
+    /// As late as can be: just before code of the image runs.
+    Last,
+    /// While the parent is still there to take the listener.
+    WithListener {
+        /// The parent is no root: it may take a descriptor only from a process that is dumpable.
+        dumpable: bool,
+    },
+}
+
 /// A program and how to load it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
@@ -32,6 +55,22 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether an agent answers some of its calls.
+    #[must_use]
+    pub fn has_listener(&self) -> bool {
+        self.flags & NEW_LISTENER != 0
+    }
+
+    /// When and how `filter` is loaded by a child of a runtime that is root or not.
+    #[must_use]
+    pub fn load(filter: Option<&Filter>, root: bool) -> Load {
+        match filter {
+            None => Load::Never,
+            Some(filter) if filter.has_listener() => Load::WithListener { dumpable: !root },
+            Some(_) => Load::Last,
+        }
+    }
+
     /// The program as raw instructions of 8 bytes each, little-endian: code, jt, jf, k. The flags are not part of it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -65,29 +104,25 @@ impl Filter {
 /// `None`: there is nothing to filter (no default action and no rules), or something was wrong.
 ///
 /// The filter is in force while init finishes: a profile under which init could not finish is a problem too. That is
-/// execve(2) always; without no_new_privs also capset(2), because the load needs CAP_SYS_ADMIN, which is given up after it.
+/// execve(2) always; without no_new_privs also capset(2), because the load needs CAP_SYS_ADMIN, which is given up after
+/// it; with a listener, which is loaded early, also what [`notify::NEEDED`] lists.
 pub fn plan(profile: &Seccomp<'_>, no_new_privileges: bool, problems: &mut Vec<Problem>) -> Option<Filter> {
     let filter = plan_for(Family::NATIVE, profile, problems)?;
     let before = problems.len();
+    let mut refuse = |message: String, hint: &str| {
+        problems.push(Problem::new("/linux/seccomp", "seccomp-init", message).hint(hint));
+    };
     if denies(&filter, arch::EXECVE) {
-        problems.push(
-            Problem::new(
-                "/linux/seccomp",
-                "seccomp-init",
-                "the profile denies execve, so the container's process cannot start",
-            )
-            .hint("allow execve"),
-        );
+        refuse("the profile denies execve, so the container's process cannot start".into(), "allow execve");
     }
     if !no_new_privileges && denies(&filter, arch::CAPSET) {
-        problems.push(
-            Problem::new(
-                "/linux/seccomp",
-                "seccomp-init",
-                "the profile denies capset, which must follow the load of the filter",
-            )
-            .hint("allow capset or set process.noNewPrivileges"),
+        refuse(
+            "the profile denies capset, which must follow the load of the filter".into(),
+            "allow capset or set process.noNewPrivileges",
         );
+    }
+    if filter.has_listener() {
+        notify::check_needed(&filter, &mut refuse);
     }
     (problems.len() == before).then_some(filter)
 }
@@ -113,20 +148,39 @@ pub fn denies_capset(filter: &Filter) -> bool {
     denies(filter, arch::CAPSET)
 }
 
-/// Whether the filter keeps the native system call `nr` from running when all its arguments are 0: anything but ALLOW
-/// and LOG. A tracer or an agent is not counted upon.
+/// Whether the filter keeps the native system call `nr` from running when all its arguments are 0: anything but ALLOW,
+/// LOG and NOTIFY. A tracer is not counted upon; an agent is: a profile that asks one asks it on purpose.
 #[must_use]
 pub fn denies(filter: &Filter, nr: u32) -> bool {
-    let call = Call { nr, arch: Family::NATIVE.audit[0], args: [0; 6] };
-    let verdict =
-        interpreter::run(&filter.program, &call).map(|outcome| outcome.verdict & libc::SECCOMP_RET_ACTION_FULL);
-    !matches!(verdict, Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG))
+    let action = action(filter, nr);
+    !matches!(action, Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG | libc::SECCOMP_RET_USER_NOTIF))
 }
 
-/// Loads the filter for the calling thread. Allocates nothing. no_new_privs is the caller's to set.
+/// What the filter says to the native call `nr` with arguments of 0: `SECCOMP_RET_*` without its data.
+fn action(filter: &Filter, nr: u32) -> Option<u32> {
+    let call = Call { nr, arch: Family::NATIVE.audit[0], args: [0; 6] };
+    interpreter::run(&filter.program, &call).map(|outcome| outcome.verdict & libc::SECCOMP_RET_ACTION_FULL)
+}
+
+/// Loads a filter that has no listener for the calling thread. Allocates nothing. no_new_privs is the caller's to set.
 ///
 /// # Errors
 /// Those of [`crate::sys::seccomp::set_mode_filter`].
 pub fn load(filter: &Filter) -> Result<(), Errno> {
+    crate::sys::seccomp::set_mode_filter(filter.flags, &filter.program).map(drop)
+}
+
+/// Loads a filter that has a listener for the calling thread; the result is the listener's number, close-on-exec. It is
+/// left open: the filter is in force and might deny close(2). Allocates nothing.
+///
+/// # Errors
+/// Those of [`crate::sys::seccomp::set_mode_filter`]; EBUSY: an older filter of this thread has a listener already.
+pub fn load_with_listener(filter: &Filter) -> Result<i32, Errno> {
     crate::sys::seccomp::set_mode_filter(filter.flags, &filter.program)
+}
+
+/// Whether this kernel knows all of `flags` (`SECCOMP_FILTER_FLAG_*`). Loads nothing.
+#[must_use]
+pub fn kernel_takes(flags: u32) -> bool {
+    crate::sys::seccomp::knows_flags(flags)
 }

@@ -5,6 +5,7 @@ use seccompiler::SeccompAction;
 
 use super::arch::{self, COMPAT, Family, NATIVE, X32};
 use super::conditions::{Condition, Operator};
+use super::notify::NOTIFY;
 use crate::error::Problem;
 use crate::spec::{Seccomp, Str, SyscallArg, SyscallRule};
 
@@ -40,14 +41,15 @@ pub(super) struct Rule<'p> {
 
 /// Checks `profile`. `None`: it is empty and filters nothing. When problems were added the policy is not to be used.
 pub(super) fn check<'p>(family: &Family, profile: &'p Seccomp<'p>, problems: &mut Vec<Problem>) -> Option<Policy<'p>> {
-    for (value, name) in [(&profile.listener_path, "listenerPath"), (&profile.listener_metadata, "listenerMetadata")] {
-        if value.as_deref().is_some_and(|v| !v.is_empty()) {
-            problems.push(Problem::unsupported(format!("/linux/seccomp/{name}")));
-        }
-    }
     let columns = architectures(family, &profile.architectures, problems);
-    let flags = flags(profile.flags.as_deref(), problems);
+    let mut flags = flags(profile.flags.as_deref(), problems);
     let action = profile.default_action.as_deref().unwrap_or_default();
+    if super::notify::check(profile, problems) {
+        flags |= flag(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    } else if flags & super::WAIT_KILLABLE_RECV != 0 {
+        let message = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is about notifications, and no action is SCMP_ACT_NOTIFY";
+        problems.push(Problem::new("/linux/seccomp/flags", "seccomp-flag", message));
+    }
     if action.is_empty() && profile.syscalls.is_empty() {
         return None;
     }
@@ -59,8 +61,9 @@ pub(super) fn check<'p>(family: &Family, profile: &'p Seccomp<'p>, problems: &mu
     }
     let default = default?;
     // A C library falls back on an older call at ENOSYS, not at EPERM. Permissive defaults need no such help; a tracer,
-    // which runc counts among them, answers new calls by itself.
-    let permissive = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG, libc::SECCOMP_RET_TRACE];
+    // which runc counts among them, and an agent answer new calls by themselves.
+    let permissive =
+        [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG, libc::SECCOMP_RET_TRACE, libc::SECCOMP_RET_USER_NOTIF];
     let newer = if permissive.contains(&(default & libc::SECCOMP_RET_ACTION_FULL)) {
         default
     } else {
@@ -95,8 +98,7 @@ fn flags(wanted: Option<&[Str<'_>]>, problems: &mut Vec<Problem>) -> u32 {
             "SECCOMP_FILTER_FLAG_TSYNC" => {}
             "SECCOMP_FILTER_FLAG_LOG" => flags |= flag(libc::SECCOMP_FILTER_FLAG_LOG),
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => flags |= flag(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
-            // The kernel takes it only together with a listener.
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => problems.push(Problem::unsupported(pointer())),
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => flags |= super::WAIT_KILLABLE_RECV,
             other => problems.push(Problem::new(pointer(), "seccomp-flag", format!("unknown flag {other}"))),
         }
     }
@@ -119,6 +121,9 @@ fn verdict(
     let with_errno = |largest: u32, make: fn(u32) -> SeccompAction| {
         (errno.unwrap_or(EPERM) <= largest, make(errno.unwrap_or(EPERM)))
     };
+    if action == NOTIFY && errno.is_none() {
+        return Some(libc::SECCOMP_RET_USER_NOTIF);
+    }
     let (fits, value) = match action {
         "SCMP_ACT_ERRNO" => with_errno(MAX_ERRNO, SeccompAction::Errno),
         "SCMP_ACT_TRACE" => with_errno(MAX_TRACE, SeccompAction::Trace),
@@ -127,10 +132,8 @@ fn verdict(
         "SCMP_ACT_TRAP" => (errno.is_none(), SeccompAction::Trap),
         "SCMP_ACT_ALLOW" => (errno.is_none(), SeccompAction::Allow),
         "SCMP_ACT_LOG" => (errno.is_none(), SeccompAction::Log),
-        "SCMP_ACT_NOTIFY" => {
-            problems.push(Problem::unsupported(format!("{base}/{action_member}")));
-            return None;
-        }
+        // seccompiler has no such action; without an errno it is done with above.
+        NOTIFY => (false, SeccompAction::Trap),
         other => {
             let message =
                 if other.is_empty() { "an action is required".into() } else { format!("unknown action {other}") };

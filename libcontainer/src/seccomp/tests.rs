@@ -180,12 +180,12 @@ fn everything_wrong_is_reported_at_once() {
     let (filter, problems) = plan_json(
         &X86_FAMILY,
         &json!({
-            "defaultAction": "SCMP_ACT_DENY", "listenerPath": "/run/agent", "listenerMetadata": "m",
+            "defaultAction": "SCMP_ACT_DENY", "listenerPath": "", "listenerMetadata": "m",
             "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_VAX", "X86", "SCMP_ARCH_SHEB", "SCMP_ARCH_"],
             "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_NEW_LISTENER", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
             "syscalls": [
                 {"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1},
-                {"names": [], "action": "SCMP_ACT_NOTIFY"},
+                {"names": [], "action": "SCMP_ACT_NOTIFY", "errnoRet": 1},
                 {"names": ["read", ""], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096, "args": [
                     {"index": 6, "op": "SCMP_CMP_EQ", "value": 1}, {"index": 5, "op": "SCMP_CMP_IN", "value": 1}, {"index": 0, "value": 1}]},
                 {"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536},
@@ -197,17 +197,16 @@ fn everything_wrong_is_reported_at_once() {
     assert_eq!(
         found,
         [
-            ("listenerPath", "unsupported"),
-            ("listenerMetadata", "unsupported"),
             ("architectures/1", "seccomp-arch"),
             ("architectures/2", "seccomp-arch"),
             ("architectures/4", "seccomp-arch"),
             ("flags/1", "seccomp-flag"),
-            ("flags/2", "unsupported"),
+            ("listenerMetadata", "seccomp-listener"),
+            ("syscalls/1/action", "seccomp-listener"),
             ("defaultAction", "seccomp-action"),
             ("syscalls/0/errnoRet", "seccomp-errno"),
             ("syscalls/1/names", "seccomp-name"),
-            ("syscalls/1/action", "unsupported"),
+            ("syscalls/1/errnoRet", "seccomp-errno"),
             ("syscalls/2/names/1", "seccomp-name"),
             ("syscalls/2/errnoRet", "seccomp-errno"),
             ("syscalls/2/args/0/index", "seccomp-arg"),
@@ -341,6 +340,65 @@ fn what_init_needs_after_the_load_must_be_allowed() {
     assert!(problems(allow, &["capset"], "SCMP_ACT_TRACE", false).contains("denies capset"));
     let both = problems(allow, &["capset", "execve"], "SCMP_ACT_KILL", false);
     assert!(both.contains("denies execve") && both.contains("denies capset"), "{both}");
+}
+
+/// A profile with NOTIFY, and what was found wrong.
+fn with_notify(default: &str, rules: &Value, more: &Value) -> (Option<Filter>, Vec<Problem>) {
+    let mut profile = json!({"defaultAction": default, "listenerPath": "/run/agent", "syscalls": rules});
+    for (key, value) in more.as_object().unwrap() {
+        profile[key] = value.clone();
+    }
+    with_profile(&profile, |p, problems| plan(p, true, problems))
+}
+
+#[test]
+fn notify_makes_a_listener_and_asks_the_agent() {
+    let rules = json!([{"names": ["mkdir", "execve"], "action": "SCMP_ACT_NOTIFY"}]);
+    let (filter, problems) = with_notify("SCMP_ACT_ALLOW", &rules, &json!({}));
+    assert_eq!(problems, []);
+    let filter = filter.unwrap();
+    assert!(filter.has_listener());
+    assert_eq!(filter.flags, 4 | 8);
+    assert_eq!(verdict(&filter, X86_64, number("mkdir"), [0; 6]), 0x7fc0_0000);
+    assert_eq!(Filter::load(Some(&filter), true), Load::WithListener { dumpable: false });
+    let wait = json!({"flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]});
+    assert_eq!(with_notify("SCMP_ACT_ALLOW", &rules, &wait).0.unwrap().flags, 8 | 32);
+    // Calls newer than the profile are the agent's too where it is the default.
+    let allowed: Vec<_> = notify::NEEDED.map(|(name, _)| name).to_vec();
+    let rules = json!([{"names": allowed, "action": "SCMP_ACT_ALLOW"}]);
+    let (filter, problems) = with_notify("SCMP_ACT_NOTIFY", &rules, &json!({}));
+    assert_eq!(problems, []);
+    assert_eq!(verdict(&filter.unwrap(), X86_64, 600, [0; 6]), 0x7fc0_0000);
+}
+
+#[test]
+fn a_path_without_notify_makes_no_listener() {
+    let (filter, problems) = with_notify("SCMP_ACT_ALLOW", &json!([]), &json!({"listenerMetadata": "m"}));
+    assert_eq!(problems, []);
+    assert!(!filter.unwrap().has_listener());
+    let wait = json!({"flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]});
+    let (filter, problems) = with_notify("SCMP_ACT_ALLOW", &json!([]), &wait);
+    assert!(filter.is_none());
+    assert_eq!(problems[0].pointer, "/linux/seccomp/flags");
+}
+
+#[test]
+fn what_init_calls_before_the_agent_can_answer_must_be_allowed() {
+    let problems = |default: &str, names: &[&str], action: &str| {
+        let rules = json!([{"names": names, "action": action}, {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
+        let (filter, problems) = with_notify(default, &rules, &json!({}));
+        assert_eq!(filter.is_none(), !problems.is_empty());
+        problems.into_iter().map(|p| p.message).collect::<Vec<_>>()
+    };
+    let (allow, notify, errno) = ("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", "SCMP_ACT_ERRNO");
+    let told = problems(allow, &["sendto", "recvfrom", "prctl", "read", "execve"], notify);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("SCMP_ACT_NOTIFY on sendto"), "{told:?}");
+    assert_eq!(problems(notify, &["read"], allow).len(), 1);
+    let denied = problems(allow, &["sendto", "recvfrom", "prctl", "close_range", "read"], errno);
+    assert_eq!(denied.len(), 5);
+    assert!(denied[3].starts_with("the profile denies close_range"), "{denied:?}");
+    assert_eq!(problems(errno, &["execve", "sendto", "recvfrom", "prctl", "close_range", "read"], allow).len(), 0);
 }
 
 #[test]

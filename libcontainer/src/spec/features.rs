@@ -1,4 +1,5 @@
-//! The features document: what this build understands, whatever the host has.
+//! The features document: what this build understands, whatever the host has; only the seccomp flags are also asked of
+//! the kernel, since the document tells known from supported ones.
 //! Namespaces, capabilities and mount options come from the tables that plans are made with; the seccomp words from lists
 //! that a test holds against the plan.
 //! runtime-spec features.md, features-linux.md.
@@ -6,7 +7,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{capabilities, mounts, namespaces};
+use crate::{capabilities, mounts, namespaces, seccomp};
 
 /// Oldest runtime-spec whose configurations are taken.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
@@ -25,6 +26,7 @@ const SECCOMP_ACTIONS: &[&str] = &[
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
     "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
     "SCMP_ACT_TRACE",
     "SCMP_ACT_TRAP",
 ];
@@ -59,11 +61,13 @@ const SECCOMP_ARCHS: &[&str] = &[
     "SCMP_ARCH_X86_64",
 ];
 
-const SECCOMP_FLAGS: &[&str] =
-    &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
-
-/// Of a listener, which is not supported yet.
-const SECCOMP_KNOWN_FLAGS: &[&str] = &["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
+/// The last one is newer than the oldest kernel that will do.
+const SECCOMP_FLAGS: [&str; 4] = [
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+];
 
 /// The document as JSON with four spaces of indent and a final newline. `version` and `commit` are the program's.
 pub fn document(version: &str, commit: &str) -> String {
@@ -81,7 +85,7 @@ fn value(version: &str, commit: &str) -> Value {
     }
     let mut namespaces: Vec<&str> = namespaces::KINDS.iter().map(|kind| kind.word).collect();
     namespaces.sort_unstable();
-    let known_flags = [SECCOMP_FLAGS, SECCOMP_KNOWN_FLAGS].concat();
+    let supported = if seccomp::kernel_takes(seccomp::LISTENER_FLAGS) { SECCOMP_FLAGS.len() } else { 3 };
     json!({
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION_MAX,
@@ -96,8 +100,8 @@ fn value(version: &str, commit: &str) -> Value {
                 "actions": SECCOMP_ACTIONS,
                 "operators": SECCOMP_OPERATORS,
                 "archs": SECCOMP_ARCHS,
-                "knownFlags": known_flags,
-                "supportedFlags": SECCOMP_FLAGS,
+                "knownFlags": SECCOMP_FLAGS,
+                "supportedFlags": SECCOMP_FLAGS[..supported],
             },
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
@@ -126,7 +130,6 @@ pub(super) fn indented(value: &Value, indent: &[u8]) -> String {
 mod tests {
     use super::super::{Seccomp, config};
     use super::*;
-    use crate::seccomp;
 
     #[test]
     fn engines_find_what_they_look_for() {
@@ -161,8 +164,8 @@ mod tests {
             ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY", "TRACE", "TRAP", "NOPE"]
         {
             let action = format!("SCMP_ACT_{action}");
-            let profile =
-                json!({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["ptrace"], "action": action}]});
+            let rule = json!({"names": ["ptrace"], "action": action});
+            let profile = json!({"defaultAction": "SCMP_ACT_LOG", "listenerPath": "/agent", "syscalls": [rule]});
             assert_eq!(problems(profile) == 0, SECCOMP_ACTIONS.contains(&action.as_str()), "{action}");
         }
         for op in ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ", "NOPE"] {
@@ -172,8 +175,10 @@ mod tests {
             let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
             assert_eq!(problems(profile) == 0, SECCOMP_OPERATORS.contains(&op.as_str()), "{op}");
         }
-        for flag in [SECCOMP_FLAGS, SECCOMP_KNOWN_FLAGS, &["SECCOMP_FILTER_FLAG_NOPE"]].concat() {
-            let profile = json!({"defaultAction": "SCMP_ACT_LOG", "flags": [flag], "syscalls": []});
+        for flag in SECCOMP_FLAGS.into_iter().chain(["SECCOMP_FILTER_FLAG_NOPE"]) {
+            let rule = json!({"names": ["ptrace"], "action": "SCMP_ACT_NOTIFY"});
+            let profile =
+                json!({"defaultAction": "SCMP_ACT_LOG", "listenerPath": "/a", "flags": [flag], "syscalls": [rule]});
             assert_eq!(problems(profile) == 0, SECCOMP_FLAGS.contains(&flag), "{flag}");
         }
         for arch in SECCOMP_ARCHS {

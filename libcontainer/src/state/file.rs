@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::seccomp::notify::Agent;
+
 /// Version of the three files.
 pub const SCHEMA: u32 = 1;
 
@@ -40,7 +42,7 @@ pub struct Intent {
 }
 
 /// `state.json`. The members up to `namespace_paths` carry runc's names, for tools that read runc's file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct State {
     /// Container id.
     pub id: String,
@@ -158,6 +160,9 @@ pub struct Private {
     /// SECCOMP_FILTER_FLAG_* of the program; absent without a filter.
     #[serde(default)]
     pub seccomp_flags: Option<u32>,
+    /// Who answers the program's NOTIFY.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp_agent: Option<Agent>,
     /// Capabilities, user and so on of the configured process are read from the bundle; this names the file.
     #[serde(default)]
     pub config_path: String,

@@ -33,6 +33,11 @@ pub fn live_long() {
     LIVES_LONG.store(true, Ordering::Relaxed);
 }
 
+/// Says that the long part is over and the process ends soon: memory comes from the arena again.
+pub fn end_soon() {
+    LIVES_LONG.store(false, Ordering::Relaxed);
+}
+
 /// Where `ptr` lies in the arena.
 fn offset(ptr: *mut u8) -> Option<usize> {
     let at = (ptr as usize).checked_sub(ARENA.0.get() as usize)?;

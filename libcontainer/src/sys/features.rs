@@ -36,6 +36,7 @@ pub const FEATURES: &[Feature] = &[
     feature("ioctl_ns NS_GET_NSTYPE", (4, 11), "the type of a namespace file, before it is joined", ""),
     feature("pidfd_open(2)", (5, 3), "later commands hold init by it", ""),
     feature("pidfd_send_signal(2)", (5, 1), "kill, without hitting a later process of the same number", ""),
+    feature("pidfd_getfd(2)", (5, 6), "takes the listener of a filter with SCMP_ACT_NOTIFY out of the container's process", ""),
     feature("waitid P_PIDFD", (5, 4), "the exit status in the foreground, and of hooks", ""),
     feature("prctl PR_SET_CHILD_SUBREAPER", (3, 4), "run in the foreground reaps orphans", ""),
     feature("prctl PR_SET_NO_NEW_PRIVS", (3, 5), "noNewPrivileges", ""),
@@ -62,6 +63,8 @@ pub const FEATURES: &[Feature] = &[
     feature("seccomp(2)", (3, 17), "loads the filter", ""),
     feature("SECCOMP_FILTER_FLAG_LOG, SCMP_ACT_LOG, SCMP_ACT_KILL_PROCESS", (4, 14), "the flag and the actions", ""),
     feature("SECCOMP_FILTER_FLAG_SPEC_ALLOW", (4, 17), "the flag, which is the default", ""),
+    feature("SECCOMP_FILTER_FLAG_NEW_LISTENER, SCMP_ACT_NOTIFY", (5, 0), "calls that an agent answers", ""),
+    feature("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", (5, 19), "the flag", "an error when the configuration asks for it"),
     feature("BPF_PROG_TYPE_CGROUP_DEVICE", (4, 15), "device rules on cgroup v2", ""),
     // Network interfaces: netlink.rs
     feature("ioctl SIOCGSKNS", (4, 9), "the container's network namespace, by a socket of its", ""),

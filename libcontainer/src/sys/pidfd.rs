@@ -1,4 +1,4 @@
-//! pidfd calls that nix lacks (pidfd_open 5.3, pidfd_send_signal 5.1).
+//! pidfd calls that nix lacks (pidfd_open 5.3, pidfd_send_signal 5.1, pidfd_getfd 5.6).
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -26,4 +26,16 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
     };
     Errno::result(ret).map(drop)
+}
+
+/// pidfd_getfd(2): a copy, close-on-exec, of descriptor `number` of the process.
+///
+/// # Errors
+/// EPERM without ptrace access to the process, EBADF when it has no such descriptor, ESRCH when it is gone.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: integers.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    let fd = Errno::result(ret)? as RawFd;
+    // SAFETY: the kernel returned a new descriptor which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -34,6 +34,7 @@ fn action(action: &Value, errno: &Value) -> u32 {
         "TRACE" => 0x7ff0_0000 + errno,
         "LOG" => 0x7ffc_0000,
         "ALLOW" => 0x7fff_0000,
+        "NOTIFY" => 0x7fc0_0000,
         other => panic!("{other}"),
     }
 }
@@ -139,7 +140,7 @@ impl<'p> Reading<'p> {
         }
         let numbers = named.iter().flat_map(|n| [n.own, n.through.map(|t| t.0)]).flatten();
         let newest = numbers.filter(|&n| n < 0xf_0000).max();
-        let permissive = [0x7fff_0000, 0x7ffc_0000, 0x7ff0_0000].contains(&(default & 0xffff_0000));
+        let permissive = [0x7fff_0000, 0x7ffc_0000, 0x7ff0_0000, 0x7fc0_0000].contains(&(default & 0xffff_0000));
         let newer = newest.is_some_and(|n| nr > n) && mine().next().is_none();
         if newer && !permissive { 0x0005_0000 + 38 } else { default }
     }
@@ -211,7 +212,7 @@ fn any_rule() -> impl Strategy<Value = Value> {
         "set_tls",
         "mseal",
     ];
-    let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "TRAP", "LOG", "TRACE"];
+    let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "TRAP", "LOG", "TRACE", "NOTIFY"];
     let names = prop::collection::vec(prop::sample::select(names.to_vec()), 1..4);
     let args = prop_oneof![Just(Vec::new()), prop::collection::vec(any_argument(), 1..4)];
     (names, prop::sample::select(actions.to_vec()), 0..4096u32, args).prop_map(|(names, action, errno, args)| {
@@ -229,7 +230,7 @@ fn any_profile() -> impl Strategy<Value = Value> {
     let architectures = prop::sample::subsequence(names.to_vec(), 0..6);
     let defaults = ["ALLOW", "ERRNO", "KILL_PROCESS", "LOG"];
     (prop::sample::select(defaults.to_vec()), architectures, prop::collection::vec(any_rule(), 0..10)).prop_map(
-        |(d, a, rules)| json!({"defaultAction": format!("SCMP_ACT_{d}"), "architectures": a, "syscalls": rules}),
+        |(d, a, rules)| json!({"defaultAction": format!("SCMP_ACT_{d}"), "architectures": a, "listenerPath": "/a", "syscalls": rules}),
     )
 }
 
