@@ -60,7 +60,7 @@ deny: ## licences, bans and sources of dependencies (skipped without cargo-deny)
 test: unit static planted integration ## all tests; those of integration need root
 
 integration: static planted ## effects in the kernel, with the host's cgroup tree and with cgroup v2 (root)
-	@scripts/needs gcc libc6-dev busybox-static iproute2 procps strace
+	@scripts/needs gcc libc6-dev busybox-static iproute2 procps strace uidmap
 	RUNTIME=$(CURDIR)/$(STATIC) RUNTIME_PLANT=$(CURDIR)/$(PLANTED) $(CARGO) run -q -p wherry-integration
 	WHERRY_VIEW=v2 RUNTIME=$(CURDIR)/$(STATIC) RUNTIME_PLANT=$(CURDIR)/$(PLANTED) $(CARGO) run -q -p wherry-integration
 

@@ -12,7 +12,11 @@ use crate::spec::{Capabilities, Str};
 use crate::sys::ids::{CapSets, capset};
 use crate::sys::prctl;
 
-/// CAP_SYS_ADMIN: seccomp(2) without no_new_privs needs it.
+/// CAP_SETGID: setgroups(2), and any gid_map.
+pub const CAP_SETGID: u32 = 6;
+/// CAP_SETUID: any uid_map.
+pub const CAP_SETUID: u32 = 7;
+/// CAP_SYS_ADMIN: namespaces; seccomp(2) without no_new_privs needs it.
 pub const CAP_SYS_ADMIN: u32 = 21;
 
 /// Masks ready for the kernel; bit n = capability n.

@@ -4,10 +4,11 @@
 use std::cell::OnceCell;
 
 use nix::sys::statfs::{FsType, statfs};
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid};
 
 use crate::cgroups::Layout;
 use crate::error::Result;
+use crate::namespaces::user::Caller;
 use crate::sys::ids::capget;
 
 /// What is known of the host so far.
@@ -19,7 +20,7 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    /// Nothing known yet. `rootless` as the caller said, `None` decides by the effective uid.
+    /// Nothing known yet. `rootless` as the caller said, `None`: whether the effective uid is another than root's.
     pub fn lazy(rootless: Option<bool>) -> Self {
         HostFacts { rootless, ..HostFacts::default() }
     }
@@ -61,7 +62,13 @@ impl HostFacts {
         geteuid().is_root()
     }
 
-    /// Whether cgroup permissions may be missing.
+    /// Who we are, for id maps.
+    pub fn caller(&self) -> Caller {
+        Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), capabilities: self.permitted() }
+    }
+
+    /// Whether cgroup permissions may be missing. Root of a user namespace is not told apart from root here, since that
+    /// would cost every container of root's a look at /proc: a refusal shows it.
     pub fn rootless(&self) -> bool {
         self.rootless.unwrap_or_else(|| !geteuid().is_root())
     }

@@ -12,6 +12,8 @@
 //!
 //! runtime-spec config-linux.md#namespaces; namespaces(7), user_namespaces(7), time_namespaces(7).
 
+pub mod user;
+
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -92,6 +94,12 @@ pub struct IdMaps {
     pub root_uid: u32,
     /// Host id of the container's root group.
     pub root_gid: u32,
+    /// Who writes uid_map.
+    pub uid_writer: user::Writer,
+    /// Who writes gid_map.
+    pub gid_writer: user::Writer,
+    /// setgroups(2) is denied before gid_map is written.
+    pub deny_groups: bool,
 }
 
 /// What is made and what is joined.
@@ -202,7 +210,7 @@ pub(crate) fn maps(uids: &[IdMapping], gids: &[IdMapping]) -> IdMaps {
         })
     };
     let root = |list: &[IdMapping]| host_id(list, 0).unwrap_or(0);
-    IdMaps { uid: text(uids), gid: text(gids), root_uid: root(uids), root_gid: root(gids) }
+    IdMaps { uid: text(uids), gid: text(gids), root_uid: root(uids), root_gid: root(gids), ..IdMaps::default() }
 }
 
 /// Kernel limits of a map (user_namespaces(7)): 340 lines since 4.15, no empty range, ranges below 2^32.

@@ -21,6 +21,7 @@ mod net_devices;
 mod process;
 mod rootfs;
 mod rootfs_rules;
+mod rootless;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         process::cases(),
         rootfs::cases(),
         rootfs_rules::cases(),
+        rootless::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),

@@ -24,6 +24,7 @@ mod operations;
 mod process;
 mod resources;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod setup;
 mod sysctl;
@@ -104,6 +105,7 @@ pub fn areas() -> Vec<Area> {
         hooks::AREA,
         lifecycle::AREA,
         operations::AREA,
+        rootless::AREA,
         features::AREA,
         annotations::AREA,
         input::AREA,

@@ -18,7 +18,7 @@ const ROWS: &[Row] = &[
     row("process/user", "uid and gid are ids of the container's user namespace", "namespaces::user_maps"),
     pending("process/user-unmapped", "an id that the user namespace does not map is an error that names it"),
     row("process/groups", "additionalGids are the supplementary groups; an empty list drops the caller's", "process::user process::groups_emptied"),
-    pending("process/groups-rootless", "additionalGids that a rootless caller cannot grant are refused"),
+    row("process/groups-rootless", "additionalGids that a rootless caller cannot grant are refused", ""),
     row("process/umask", "umask set is set; absent it is 0022, whatever the caller's is", "process::umask"),
     row("process/stdio-owner", "standard streams belong to the container's user, but devices of the host keep their owner", "stdio::no_chown_of_host_null"),
     row("process/descriptors", "only 0, 1 and 2 are open by default", ""),

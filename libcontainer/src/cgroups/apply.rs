@@ -9,10 +9,12 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::mkdir;
 
 use super::file::{self, Directory};
-use super::plan::{CgroupPlan, Phase, Place, Rule};
+use super::permission::{PERMISSION, marked};
+use super::plan::{CgroupPlan, Phase, Place};
 use super::stored::{Stored, StoredPlace};
 use super::{cpuset, delegate, process_list};
 use crate::error::{Error, Result};
+use crate::procfs::host;
 use crate::sys::bpf;
 
 /// Is told what is going to be made, before it is.
@@ -72,11 +74,8 @@ impl Cgroup {
             };
             let made = match made {
                 Ok(made) => made,
-                Err((_, Errno::EACCES | Errno::EPERM | Errno::EROFS)) if plan.rootless && !needed(plan, index) => {
-                    continue;
-                }
                 Err((path, errno)) => {
-                    return Err(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath"));
+                    return Err(marked(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath")));
                 }
             };
             let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
@@ -106,7 +105,11 @@ impl Cgroup {
             cpuset::inherit(&at, o.stored.depth(), o.stored.made > 0, &given)?;
         }
         if let (Some(owner), Some(o)) = (plan.owner, self.v2()) {
-            delegate::chown(o.dir.as_fd(), &o.path, owner)?;
+            match delegate::chown(o.dir.as_fd(), &o.path, owner) {
+                // Only root gives files away; the cgroup stays the caller's, who is the container's root.
+                Err(e) if plan.rootless && e.errno == Errno::EPERM as i32 => {}
+                done => done?,
+            }
         }
         Ok(())
     }
@@ -121,13 +124,18 @@ impl Cgroup {
     /// `ErrorKind::Kernel` with file, value, pointer and hint.
     pub fn write(&self, plan: &CgroupPlan, phase: Phase) -> Result<()> {
         let writes: Vec<_> = plan.writes.iter().filter(|w| w.phase == phase && self.find(w.place).is_some()).collect();
-        file::write_all(&writes, &|place| {
+        let done = file::write_all(&writes, &|place| {
             // Places without an open directory were filtered above.
             let at = self.find(place).unwrap_or(&self.opened[0]);
             Directory { fd: at.dir.as_fd(), path: &at.path }
-        })?;
+        });
+        done.map_err(marked)?;
         match (&plan.device_program, self.v2()) {
-            (Some(program), Some(at)) if phase == Phase::Limits => attach_program(at, program),
+            (Some(program), Some(at)) if phase == Phase::Limits => match attach_program(at, program) {
+                // Without privileges over the host there is neither this program nor a node that it could be about.
+                Err(e) if e.code == PERMISSION && (plan.rootless || host::in_user_namespace()) => Ok(()),
+                done => done,
+            },
             _ => Ok(()),
         }
     }
@@ -161,12 +169,6 @@ impl Cgroup {
     pub fn stored(&self) -> Stored {
         Stored { places: self.opened.iter().map(|o| o.stored.clone()).collect() }
     }
-}
-
-/// Whether a place has a write that may not be left out.
-fn needed(plan: &CgroupPlan, place: usize) -> bool {
-    let v2 = plan.places[place].is_v2() && !plan.needed_controllers.is_empty();
-    v2 || plan.writes.iter().any(|w| w.place == place && w.rule != Rule::ParentMayRefuse)
 }
 
 fn open(path: &str) -> std::result::Result<(OwnedFd, u64), Errno> {
@@ -216,9 +218,8 @@ fn make_parents(place: &Place) -> std::result::Result<u32, (String, Errno)> {
 fn attach_program(at: &Opened, program: &[super::device_program::Instruction]) -> Result<()> {
     const POINTER: &str = "/linux/resources/devices";
     let loaded = bpf::load_device_program(program).map_err(|e| {
-        Error::kernel("bpf(BPF_PROG_LOAD) of the device rules", e)
-            .at(POINTER)
-            .hint("needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace")
+        let hint = "needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace";
+        marked(Error::kernel("bpf(BPF_PROG_LOAD) of the device rules", e).at(POINTER).hint(hint))
     })?;
     let attach = |e| Error::kernel(format!("attach the device program to {}", at.path), e).at(POINTER);
     // A cgroup that was there before may have the program of an earlier life; two programs would both have to agree.

@@ -115,9 +115,8 @@ pub struct Request<'a> {
     pub resources: Option<&'a Resources<'a>>,
     /// The host's hierarchies.
     pub layout: &'a Layout,
-    /// The runtime has no privilege on the host (another user, or a user namespace that is not the initial one):
-    /// cgroups that it may not make are left out unless a limit needs them, and there is no device program, which such
-    /// a runtime cannot load; it cannot make device nodes either.
+    /// The runtime may lack privileges on the host (another user, or a user namespace that is not the initial one):
+    /// refused device rules and owners are no error then. Such a runtime cannot make device nodes either.
     pub rootless: bool,
     /// Host uid that gets the v2 cgroup and the files of /sys/kernel/cgroup/delegate: the container's root, when the
     /// container has a new cgroup namespace and a writable cgroup mount.
@@ -135,7 +134,7 @@ pub struct CgroupPlan {
     pub needed_controllers: Vec<String>,
     /// v2 controllers that are given on when nothing is in the way, for statistics and later updates.
     pub wanted_controllers: Vec<String>,
-    /// The v2 device filter, attached in [`Phase::Limits`].
+    /// The v2 device filter, attached in [`Phase::Limits`]; a `rootless` one without CAP_BPF does without it.
     pub device_program: Option<Vec<Instruction>>,
     /// See [`Request::rootless`].
     pub rootless: bool,
@@ -202,8 +201,6 @@ impl CgroupPlan {
         let rules = devices::rules(request.resources.map_or(&[], |r| r.devices.as_slice()), problems);
         if let Some(place) = self.places.iter().position(|p| p.has("devices")) {
             self.writes.extend(devices::v1_writes(place, &rules, request.rootless, problems));
-        } else if request.rootless {
-            // Neither program nor nodes: mknod(2) needs CAP_MKNOD in the initial user namespace.
         } else if self.places.iter().any(Place::is_v2) {
             self.device_program = Some(device_program::compile(&rules));
         } else if !self.places.is_empty() {

@@ -13,6 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use plan::environment_from;
+pub(crate) use run::{End, execute, signal_word};
 pub use run::{EnvDefault, Setting, run, run_all};
 
 /// The point of the life cycle at which a hook runs.
@@ -91,6 +92,12 @@ impl HookSet {
     /// The hooks of one kind, in the order in which they run.
     pub fn of(&self, kind: HookKind) -> &[Hook] {
         &self.by_kind[kind as usize]
+    }
+
+    /// What is stored for later commands, when they have some to run.
+    pub fn later(&self) -> serde_json::Value {
+        let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !self.of(*k).is_empty());
+        if later { self.to_json() } else { serde_json::Value::Null }
     }
 
     /// Whether there is no hook of any kind.

@@ -64,12 +64,21 @@ pub fn run_all(kind: HookKind, hooks: &[Hook], state: &[u8], setting: Setting<'_
 /// `ErrorKind::Hook`: it could not be executed, failed, was killed, or ran past its timeout. The text has kind, number and
 /// the last output; never a value of its environment. `ErrorKind::Interrupted`: a signal asked to stop.
 pub fn run(kind: HookKind, index: usize, hook: &Hook, state: &[u8], setting: Setting<'_>) -> Result<()> {
+    let report = execute(hook, state, setting).map_err(|(step, e)| setup_error(kind, index, step, e))?;
+    judge(kind, index, hook, report)
+}
+
+/// Runs a program of the runtime's with `input` on its stdin and waits for its end.
+///
+/// # Errors
+/// The step that failed before the program ran.
+pub(crate) fn execute(hook: &Hook, input: &[u8], setting: Setting<'_>) -> Step<Report> {
     // A hook that closes its stdin must not end us: SIGPIPE is blocked for the time being, and taken if it came.
-    let mask = set_mask(SignalSet::ALL).map_err(|e| setup_error(kind, index, "block signals", e))?;
+    let mask = set_mask(SignalSet::ALL).map_err(|e| ("block signals", e))?;
     let end = Running::start(hook, setting).and_then(|mut r| {
         // The others were held for the moment of the clone, in which a handler of the caller must not run in the child.
         set_mask(mask.with(libc::SIGPIPE)).map_err(|e| ("restore the signal mask", e))?;
-        let end = r.watch(state, hook.timeout, setting.signals);
+        let end = r.watch(input, hook.timeout, setting.signals);
         if r.broken_pipe {
             take_pending(SignalSet(0).with(libc::SIGPIPE));
         }
@@ -78,9 +87,17 @@ pub fn run(kind: HookKind, index: usize, hook: &Hook, state: &[u8], setting: Set
         }
         end.map(|end| (end, r))
     });
-    set_mask(mask).map_err(|e| setup_error(kind, index, "restore the signal mask", e))?;
-    let (end, running) = end.map_err(|(step, e)| setup_error(kind, index, step, e))?;
-    judge(kind, index, hook, end, &running)
+    set_mask(mask).map_err(|e| ("restore the signal mask", e))?;
+    let (end, running) = end?;
+    let [stdout, stderr] = running.outputs.map(|o| o.tail.text());
+    Ok(Report { end, stdout, stderr })
+}
+
+/// How a program ended and the last it wrote.
+pub(crate) struct Report {
+    pub end: End,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 fn prefix(kind: HookKind, index: usize) -> String {
@@ -94,14 +111,19 @@ fn setup_error(kind: HookKind, index: usize, step: &str, errno: Errno) -> Error 
 }
 
 /// How it went.
-enum End {
+pub(crate) enum End {
+    /// By itself or by a signal.
     Exited(Exit),
+    /// Killed when its time was over.
     TimedOut,
+    /// execve(2) failed.
     NotExecuted(Errno),
+    /// Killed because a signal asked us to stop.
     Interrupted(Error),
 }
 
-fn judge(kind: HookKind, index: usize, hook: &Hook, end: End, running: &Running) -> Result<()> {
+fn judge(kind: HookKind, index: usize, hook: &Hook, report: Report) -> Result<()> {
+    let Report { end, stdout, stderr } = report;
     let timed_out = matches!(end, End::TimedOut);
     let why = match end {
         End::Exited(Exit::Code(0)) => return Ok(()),
@@ -117,13 +139,12 @@ fn judge(kind: HookKind, index: usize, hook: &Hook, end: End, running: &Running)
             format!("hook ran past specified timeout of {seconds:.1}s")
         }
     };
-    let (stdout, stderr) = (running.outputs[0].tail.text(), running.outputs[1].tail.text());
     let text = format!("{}{why}, stdout: {stdout}, stderr: {stderr}", prefix(kind, index));
     Err(Error::new(ErrorKind::Hook, if timed_out { "hook-timeout" } else { "hook" }, text))
 }
 
 /// The signal as Go words it in an exit status.
-fn signal_word(signal: i32) -> String {
+pub(crate) fn signal_word(signal: i32) -> String {
     let word = match signal {
         libc::SIGHUP => "hangup",
         libc::SIGINT => "interrupt",
@@ -137,7 +158,7 @@ fn signal_word(signal: i32) -> String {
     word.to_owned()
 }
 
-type Step<T> = std::result::Result<T, (&'static str, Errno)>;
+pub(crate) type Step<T> = std::result::Result<T, (&'static str, Errno)>;
 
 /// One captured stream.
 struct Output {

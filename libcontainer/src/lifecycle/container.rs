@@ -177,7 +177,7 @@ impl Container {
         Error::new(ErrorKind::Internal, "state-file", format!("read {}/{name}: {why}", self.dir.path()))
     }
 
-    /// The cgroup: from the private file, else from the intent. None of another boot, whose inode numbers may be those
+    /// The cgroup: from the private file, else from the intent. `None` when create made none, and none of another boot, whose inode numbers may be those
     /// of a stranger's cgroup by now.
     pub fn cgroup(&self) -> Result<Option<Stored>> {
         if !self.is_of_this_boot()? {
@@ -189,7 +189,8 @@ impl Container {
         } else {
             Some(private.cgroup)
         };
-        value.filter(|v| !v.is_null()).map(|v| Stored::from_json(&v)).transpose()
+        let stored = value.filter(|v| !v.is_null()).map(|v| Stored::from_json(&v)).transpose()?;
+        Ok(stored.filter(|s| !s.places.is_empty()))
     }
 
     /// The same for a question that may go unanswered.

@@ -1,34 +1,30 @@
 //! `create` and `run`: intent, cgroup, clone, conversation with init, state; undone as a whole when anything fails.
 
+mod record;
+
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
-use nix::unistd::geteuid;
-
-use super::container::{GATE, INTENT, PRIVATE, STATE};
+use super::container::{GATE, INTENT};
 use super::destroy::{caller_environment, destroy, run_poststop};
-use super::prepare::{Prepared, Start, prepare};
+use super::prepare::{Prepared, Sockets, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
-use crate::cgroups::{Cgroup, Phase, Stored};
+use crate::cgroups::{Cgroup, PERMISSION, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
-use crate::namespaces::{self, KINDS};
+use crate::namespaces;
+use crate::namespaces::user::write_maps;
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
 use crate::process::mount_ids::{MountIds, open_hidden_sources};
-use crate::process::parent::{
-    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_id_maps, write_oom_score,
-};
+use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
-use crate::rfc3339;
 use crate::rootfs::Rootfs;
-use crate::state::dir::{Pending, make_gate, write_pid_file};
-use crate::state::file::{Intent, Own, Private, SCHEMA, State};
+use crate::state::dir::{make_gate, write_pid_file};
 use crate::state::{Identity, StateDir};
 use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
@@ -43,13 +39,9 @@ use crate::terminal::signals::Signals;
 /// # Errors
 /// Any; nothing is left behind then.
 pub fn create(ctx: &Context, request: &Create) -> Result<()> {
-    let mut prepared = kept(prepare(ctx, request, Start::Gate)?);
+    let prepared = kept(prepare(ctx, request, Start::Gate, None)?);
     let signals = block_signals()?;
-    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
-    match creation.launch(request, Start::Gate, &signals) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(creation.undo(e)),
-    }
+    make(ctx, request, Start::Gate, prepared, &signals).map(drop)
 }
 
 /// Makes a container, starts it, and in the foreground waits for its end and deletes it. The result is the program's
@@ -69,18 +61,14 @@ pub(crate) fn run_telling(
     started: &mut Started<'_>,
 ) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
-    let mut prepared = kept(prepare(ctx, request, start)?);
+    let prepared = kept(prepare(ctx, request, start, None)?);
     let foreground = start == Start::Foreground;
     let mut terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     if foreground && !options.no_subreaper {
         set_child_subreaper(true).map_err(|e| Error::kernel("become a subreaper", e))?;
     }
     let signals = block_signals()?;
-    let mut creation = Creation::begin(ctx, request, &mut prepared)?;
-    let master = match creation.launch(request, start, &signals) {
-        Ok(master) => master,
-        Err(e) => return Err(creation.undo(e)),
-    };
+    let (mut creation, master) = make(ctx, request, start, prepared, &signals)?;
     if let Err(e) = creation.after_start(foreground) {
         return Err(creation.undo(e));
     }
@@ -115,6 +103,36 @@ fn kept(prepared: Prepared) -> ManuallyDrop<Prepared> {
     ManuallyDrop::new(prepared)
 }
 
+/// The container up to its gate or its program, and the terminal's master in the foreground. Everything is undone when
+/// it fails.
+fn make(
+    ctx: &Context,
+    request: &Create,
+    start: Start,
+    prepared: ManuallyDrop<Prepared>,
+    signals: &Signals,
+) -> Result<(Creation, Option<OwnedFd>)> {
+    let mut creation = Creation::begin(ctx, request, prepared)?;
+    let e = match creation.launch(request, start, signals) {
+        Ok(master) => return Ok((creation, master)),
+        Err(e) => e,
+    };
+    let unforeseen = e.code == PERMISSION && ctx.rootless.is_none() && creation.spawned.is_none();
+    if !unforeseen || !host::in_user_namespace() {
+        return Err(creation.undo(e));
+    }
+    // Root of a user namespace has no more rights over cgroups than their owners gave: planned anew as for any user.
+    let sockets = Sockets {
+        console: creation.prepared.console_socket.take(),
+        pidfd: creation.prepared.pidfd_socket.take(),
+        agent: creation.prepared.agent_socket.take(),
+    };
+    let _ = creation.undo(e);
+    let rootless = Context { rootless: Some(true), ..ctx.clone() };
+    let prepared = kept(prepare(&rootless, request, start, Some(sockets))?);
+    make(&rootless, request, start, prepared, signals)
+}
+
 /// Blocks all signals until the process ends. They are never let through again: one that came after the last look
 /// would end us as if nothing had been made.
 pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
@@ -123,8 +141,8 @@ pub(super) fn block_signals() -> Result<ManuallyDrop<Signals>> {
 }
 
 /// A create on its way: what was made so far, and how to take it back.
-struct Creation<'p> {
-    prepared: &'p mut Prepared,
+struct Creation {
+    prepared: ManuallyDrop<Prepared>,
     dir: StateDir,
     cgroup: Option<Cgroup>,
     /// What to remove: as planned until the cgroup is made.
@@ -135,9 +153,9 @@ struct Creation<'p> {
     no_new_keyring: bool,
 }
 
-impl<'p> Creation<'p> {
+impl Creation {
     /// The directory and the intent: from here on `delete --force` finds what to undo, whatever happens to us.
-    fn begin(ctx: &Context, request: &Create, prepared: &'p mut Prepared) -> Result<Creation<'p>> {
+    fn begin(ctx: &Context, request: &Create, prepared: ManuallyDrop<Prepared>) -> Result<Creation> {
         let dir = StateDir::create(&ctx.root, &request.id)?;
         let stored = prepared.plan.cgroup.as_ref().map(crate::cgroups::CgroupPlan::stored);
         let creation = Creation {
@@ -158,19 +176,6 @@ impl<'p> Creation<'p> {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
-    }
-
-    fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
-        let proc_error = |e| Error::kernel("read /proc/self", e);
-        let intent = Intent {
-            schema: SCHEMA,
-            runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
-            boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
-            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
-            bundle: self.prepared.bundle.clone(),
-            oci_version: self.prepared.plan.oci_version.clone(),
-        };
-        self.dir.write(INTENT, &to_json(&intent)?, 0o600)
     }
 
     /// Everything from the cgroup to the state on disk. The result is the terminal's master, in the foreground.
@@ -286,12 +291,12 @@ impl<'p> Creation<'p> {
         loop {
             match spawned.next(signals)? {
                 FromChild::MapIds(step, tree) => {
-                    mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd())?;
+                    mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd(), signals)?;
                     proceed()?;
                 }
                 FromChild::NeedMaps => {
                     if let Some(maps) = &plan.namespaces.id_maps {
-                        write_id_maps(spawned.pid, maps, geteuid().is_root())?;
+                        write_maps(spawned.pid, maps, signals)?;
                     }
                     proceed()?;
                 }
@@ -392,48 +397,6 @@ impl<'p> Creation<'p> {
         self.spawned.as_ref().ok_or_else(no_child)
     }
 
-    fn write_private(&self) -> Result<()> {
-        let plan = &self.prepared.plan;
-        let private = Private {
-            schema: SCHEMA,
-            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
-            resources: plan.resources.clone(),
-            namespaces: plan.namespaces.new,
-            no_new_privileges: plan.process.no_new_privileges,
-            no_new_keyring: self.no_new_keyring,
-            hooks: later_hooks(&plan.hooks),
-            seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
-            seccomp_agent: plan.agent.clone(),
-            config_path: self.prepared.config_path.clone(),
-        };
-        let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
-        self.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
-    }
-
-    /// state.json under its temporary name; the rename comes when init is ready.
-    fn prepare_state(&self, init: Identity) -> Result<Pending<'_>> {
-        let plan = &self.prepared.plan;
-        let paths = KINDS.iter().map(|k| (k.state_key.to_owned(), format!("/proc/{}/ns/{}", init.pid, k.proc_name)));
-        let state = State {
-            id: self.dir.id().to_owned(),
-            init_process_pid: init.pid,
-            init_process_start: init.start,
-            created: rfc3339::format(SystemTime::now(), true),
-            config: plan.config.clone(),
-            rootless: !geteuid().is_root(),
-            cgroup_paths: self.stored.as_ref().map(Stored::cgroup_paths).unwrap_or_default(),
-            namespace_paths: paths.collect(),
-            wherry: Own {
-                schema: SCHEMA,
-                boot_id: host::boot_id().map_err(|e| Error::kernel("read /proc", e))?.to_owned(),
-                bundle: self.prepared.bundle.clone(),
-                annotations: plan.annotations.clone(),
-                owner: geteuid().as_raw(),
-            },
-        };
-        self.dir.prepare(STATE, &to_json(&state)?, 0o600)
-    }
-
     /// Takes everything back and returns the error that made it necessary.
     fn undo(mut self, e: Error) -> Error {
         let spawned = self.spawned.take();
@@ -472,15 +435,5 @@ fn no_child() -> Error {
 }
 
 fn waits_for_us(steps: &[Step]) -> bool {
-    steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true }))
-}
-
-/// Of the hooks only those that later commands run.
-fn later_hooks(hooks: &HookSet) -> serde_json::Value {
-    let later = [HookKind::Poststart, HookKind::Poststop].iter().any(|k| !hooks.of(*k).is_empty());
-    if later { hooks.to_json() } else { serde_json::Value::Null }
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Internal, "internal", format!("encode state: {e}")))
+    steps.iter().any(|s| matches!(s.act, Act::MountsDone { wait: true, .. }))
 }

@@ -196,8 +196,9 @@ fn plan(
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
     let denies_capset = filter.is_some_and(seccomp::denies_capset);
-    let seccomp = Filter::load(filter, geteuid().is_root());
-    let inputs = Inputs { base, available, join: differing, seccomp, denies_capset, keyring, id: &request.id };
+    let root = geteuid().is_root();
+    let seccomp = Filter::load(filter, root);
+    let inputs = Inputs { base, available, join: differing, root, seccomp, denies_capset, keyring, id: &request.id };
     build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none()
             && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)

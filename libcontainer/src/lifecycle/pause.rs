@@ -30,5 +30,12 @@ pub fn resume(ctx: &Context, id: &str) -> Result<()> {
 }
 
 pub(super) fn cgroup(container: &Container) -> Result<Stored> {
-    container.cgroup()?.ok_or_else(|| Error::state("the container is not using cgroups"))
+    container.cgroup()?.ok_or_else(no_cgroup)
+}
+
+/// A container of an unprivileged caller may have none, and one that was made without.
+pub(super) fn no_cgroup() -> Error {
+    Error::state(
+        "the container is not using cgroups: it has none of its own, because its creator may not make any or asked for none",
+    )
 }

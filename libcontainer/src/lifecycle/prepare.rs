@@ -52,7 +52,25 @@ pub(crate) enum Start {
     Foreground,
 }
 
-pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<Prepared> {
+/// Sockets that were connected already: the other side takes one connection only.
+pub(crate) struct Sockets {
+    pub console: Option<OwnedFd>,
+    pub pidfd: Option<OwnedFd>,
+    pub agent: Option<OwnedFd>,
+}
+
+impl Sockets {
+    fn connect(request: &Create, agent: Option<&Agent>) -> Result<Sockets> {
+        let connect = |path: &Option<PathBuf>| path.as_deref().map(console_socket::connect).transpose();
+        Ok(Sockets {
+            console: connect(&request.console_socket)?,
+            pidfd: connect(&request.pidfd_socket)?,
+            agent: agent.map(Agent::connect).transpose()?,
+        })
+    }
+}
+
+pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: Option<Sockets>) -> Result<Prepared> {
     check_id(&request.id)?;
     let bundle = bundle_path(&request.bundle)?;
     let config_path = match &request.config {
@@ -92,11 +110,12 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start) -> Result<P
     let joined = namespaces::open_joined(&plan.namespaces)?;
     let joins_network = plan.namespaces.join.iter().position(|j| j.flag == namespaces::NET);
     net_devices::check(&plan.net_devices, joins_network.and_then(|i| joined.get(i)).map(AsFd::as_fd))?;
+    let sockets = connected.map_or_else(|| Sockets::connect(request, plan.agent.as_ref()), Ok)?;
     Ok(Prepared {
         joined,
-        console_socket: request.console_socket.as_deref().map(console_socket::connect).transpose()?,
-        pidfd_socket: request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?,
-        agent_socket: plan.agent.as_ref().map(Agent::connect).transpose()?,
+        console_socket: sockets.console,
+        pidfd_socket: sockets.pidfd,
+        agent_socket: sockets.agent,
         hook_state: HookState {
             oci_version: plan.oci_version.clone(),
             id: request.id.clone(),

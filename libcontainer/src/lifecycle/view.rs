@@ -3,8 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use super::container::Container;
+use super::pause::no_cgroup;
 use super::request::{Context, StateView, Status};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::state::{StateDir, dir};
 
 /// The state of one container.
@@ -77,7 +78,7 @@ pub fn processes(ctx: &Context, id: &str) -> Result<Vec<i32>> {
     match container.cgroup()? {
         Some(cgroup) => cgroup.processes(),
         None if container.status()? == Status::Stopped => Ok(Vec::new()),
-        None => Err(Error::state("the container is not using cgroups")),
+        None => Err(no_cgroup()),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Inputs<'a> {
     pub available: u64,
     /// `CLONE_NEW…` of the namespaces that differ from ours.
     pub join: u64,
+    /// Whether the runtime is root.
+    pub root: bool,
     /// When the filter is loaded that create stored.
     pub seccomp: Load,
     /// Whether that filter denies capset(2).
@@ -57,8 +59,12 @@ pub fn build(
         return Err(Error::config(problems));
     }
     process.keep_sys_admin = inputs.seccomp != Load::Never && !process.no_new_privileges;
+    let oom_score = if inputs.root { None } else { process.oom_score_adj.take() };
     let steps = in_order(EXEC_ORDER, 32, |stage, out| match stage {
-        Stage::Attach => out.push(step(Act::Attach, "")),
+        Stage::Attach => {
+            out.extend(oom_score.map(|s| step(Act::OomScore(s), &format!("{}/oomScoreAdj", inputs.base))));
+            out.push(step(Act::Attach, ""));
+        }
         Stage::Join => {
             if inputs.join != 0 {
                 out.push(step(Act::JoinInit(inputs.join), ""));

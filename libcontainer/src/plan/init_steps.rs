@@ -50,6 +50,8 @@ pub(super) struct Parts<'a> {
     pub hooks: &'a HookSet,
     /// Whether the runtime is root.
     pub root: bool,
+    /// What the child writes to its own oom_score_adj: only one that is dumpable, or root, can be helped with that.
+    pub oom_score: Option<i32>,
     /// When the filter is loaded.
     pub seccomp: Load,
     /// Whether init waits for `start`.
@@ -65,7 +67,10 @@ impl Parts<'_> {
     pub(super) fn steps(&self, rootfs: &mut RootfsPlan, mut names: Names) -> Vec<Step> {
         let below_root = rootfs.prepare.len() + rootfs.enter.len() + rootfs.restrict.len();
         in_order(INIT_ORDER, below_root + 48, |stage, out| match stage {
-            Stage::Attach => out.push(step(Act::Attach, "/linux/cgroupsPath")),
+            Stage::Attach => {
+                out.extend(self.oom_score.map(|score| step(Act::OomScore(score), "/process/oomScoreAdj")));
+                out.push(step(Act::Attach, "/linux/cgroupsPath"));
+            }
             Stage::Fork | Stage::UserNamespace | Stage::Join | Stage::Unshare => self.namespace_stage(stage, out),
             Stage::Session | Stage::Names => self.names_stage(stage, &mut names, out),
             Stage::Mounts => out.extend(rootfs.prepare.drain(..).map(rootfs_step)),
@@ -75,7 +80,10 @@ impl Parts<'_> {
                 let wait = self.net_devices || runtime || !self.hooks.of(HookKind::CreateContainer).is_empty();
                 // Without limits and hooks there is nothing that the parent would do with the message.
                 if wait || self.limits {
-                    out.push(step(Act::MountsDone { wait }, ""));
+                    // In a PID namespace that others are in already they could look at our descriptors (CVE-2016-9962).
+                    let alone = self.namespaces.new & namespaces::PID != 0;
+                    let dumpable = runtime && !self.root && alone;
+                    out.push(step(Act::MountsDone { wait, dumpable }, ""));
                 }
             }
             Stage::CreateContainerHooks => {
@@ -85,7 +93,12 @@ impl Parts<'_> {
             }
             Stage::Pivot => out.extend(rootfs.enter.drain(..).map(rootfs_step)),
             Stage::Protect => out.extend(rootfs.restrict.drain(..).map(rootfs_step)),
-            Stage::Gate if self.gate => out.push(step(Act::Gate, "")),
+            Stage::Gate if self.gate => {
+                if !self.root {
+                    out.push(step(Act::BecomeDumpable, ""));
+                }
+                out.push(step(Act::Gate, ""));
+            }
             Stage::StartContainerHooks => {
                 for n in 0..self.hooks.of(HookKind::StartContainer).len() {
                     out.push(step(Act::StartContainerHook(n), &format!("/hooks/startContainer/{n}")));

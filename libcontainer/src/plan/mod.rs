@@ -8,6 +8,7 @@ mod process_steps;
 
 use std::ffi::CString;
 
+use crate::capabilities::CAP_SYS_ADMIN;
 use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result};
 use crate::hooks::HookSet;
@@ -15,7 +16,7 @@ use crate::host::HostFacts;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts;
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
-use crate::namespaces::{self, NamespacePlan};
+use crate::namespaces::{self, NamespacePlan, user};
 use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
 use crate::process::plan::{self as process_plan, ProcessPlan};
@@ -90,7 +91,8 @@ impl Plan {
         let spec = with_notify.as_ref().unwrap_or(spec);
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
         check_document(spec, linux, &mut problems);
-        let namespaces = namespaces::plan(linux, &mut problems);
+        let mut namespaces = namespaces::plan(linux, &mut problems);
+        check_privilege(&namespaces, facts, &mut problems);
         let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, &mut problems);
         let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
         let nothing = Process::default();
@@ -99,6 +101,13 @@ impl Plan {
             &nothing
         });
         let mut process = process_plan::plan(process, "/process", available, &mut problems);
+        if let Some(maps) = &mut namespaces.id_maps {
+            user::decide(maps, linux, facts.caller(), user::find_helper, &mut problems);
+            process.set_groups = !maps.deny_groups;
+        }
+        if !process.set_groups {
+            user::check_groups(&process.groups, "/process", &mut problems);
+        }
         if inputs.notify_dir.is_some() {
             process.env_push(notify_socket::ENVIRONMENT);
         }
@@ -113,6 +122,8 @@ impl Plan {
         let net_devices = plan_net_devices(linux, facts, &namespaces, &mut problems);
         let hooks = plan_hooks(spec, &mut problems);
         let views = match (&cgroup, inputs.cgroup_driver) {
+            // None that the caller may make: the container stays in the caller's.
+            (Some(cgroup), _) if cgroup.places.is_empty() && facts.rootless() => facts.layout()?.own_views(),
             (Some(cgroup), _) => cgroup.mount_views(),
             (None, CgroupDriver::Disabled) => inherited_views(spec, facts, &mut problems)?,
             (None, _) => Vec::new(),
@@ -123,11 +134,14 @@ impl Plan {
         if !problems.is_empty() {
             return Err(Error::config(problems));
         }
+        // The child's own affair, as long as it is dumpable, when the parent could not open the file of one that is not.
+        let oom_score = if facts.is_root() { None } else { process.oom_score_adj.take() };
         let parts = Parts {
             namespaces: &namespaces,
             process: &process,
             hooks: &hooks,
             root: facts.is_root(),
+            oom_score,
             seccomp: Filter::load(seccomp.as_ref(), facts.is_root()),
             gate: inputs.gate,
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
@@ -156,6 +170,19 @@ impl Plan {
             steps,
         })
     }
+}
+
+/// Without CAP_SYS_ADMIN namespaces can be made and joined only below a user namespace.
+fn check_privilege(namespaces: &NamespacePlan, facts: &HostFacts, problems: &mut Vec<Problem>) {
+    let nothing = namespaces.new == 0 && namespaces.join.is_empty();
+    if nothing || namespaces.has(namespaces::USER) || facts.permitted() & 1 << CAP_SYS_ADMIN != 0 {
+        return;
+    }
+    let message = "without CAP_SYS_ADMIN the container needs a user namespace";
+    problems
+        .push(Problem::new("/linux/namespaces", "rootless", message).hint(
+            "add {\"type\": \"user\"} with uidMappings and gidMappings, as `wherry spec --rootless` writes them",
+        ));
 }
 
 /// The configuration with one more mount: the directory of the readiness socket.
@@ -240,7 +267,11 @@ fn plan_cgroup(
         rootless: facts.rootless(),
         owner: owner.filter(|_| delegated),
     };
-    Ok(Some(CgroupPlan::build(&request, problems)))
+    let mut plan = CgroupPlan::build(&request, problems);
+    if facts.rootless() {
+        plan.leave_out(facts.layout()?, cgroups::refusal, problems);
+    }
+    Ok(Some(plan))
 }
 
 fn is_writable(mount: &Mount<'_>) -> bool {

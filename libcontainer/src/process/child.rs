@@ -10,6 +10,7 @@ use super::message::{Channel, Text};
 use super::plan::ProcessPlan;
 use super::steps::{Act, Step};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
+use crate::procfs::host;
 use crate::rootfs::{IdMapper, Rootfs, StepError};
 use crate::seccomp::Filter;
 use crate::sys::clone::{Cloned, exit_group};
@@ -149,7 +150,8 @@ impl Child<'_> {
                 let mapper = Mapper { channel: &self.channel, index };
                 step.apply(&mut self.rootfs, &mapper).map_err(|e| Failure::mount(&e, &self.rootfs))
             }
-            Act::Attach
+            Act::OomScore(_)
+            | Act::Attach
             | Act::AwaitIdMaps { .. }
             | Act::BecomeRoot
             | Act::Join { .. }
@@ -159,10 +161,7 @@ impl Child<'_> {
             Act::Fork(flags) => self.fork(*flags),
             Act::Keyring(..) | Act::NewSession | Act::LoopbackUp | Act::Hostname(_) | Act::Domainname(_) => name(act),
             Act::HandOutNetwork => Ok(self.channel.network(netlink::open()?.as_fd())?),
-            Act::MountsDone { wait } => {
-                self.channel.mounts_done()?;
-                if *wait { Ok(self.channel.await_proceed()?) } else { Ok(()) }
-            }
+            Act::MountsDone { wait, dumpable } => self.mounts_done(*wait, *dumpable),
             Act::CreateContainerHook(n) => self.hook(HookKind::CreateContainer, *n),
             Act::StartContainerHook(n) => self.hook(HookKind::StartContainer, *n),
             Act::Terminal { console } => self.terminal(*console),
@@ -172,6 +171,7 @@ impl Child<'_> {
             }
             Act::OutliveParent => Ok(prctl::set_pdeathsig(0)?),
             Act::CloseDescriptors => self.close_descriptors(),
+            Act::BecomeDumpable => Ok(prctl::set_dumpable(true)?),
             Act::Gate => self.wait_for_start(),
             Act::Seccomp => match self.seccomp {
                 Some(filter) => Ok(seccomp::load(filter).map_err(|e| Failure::call("seccomp", e))?),
@@ -189,6 +189,10 @@ impl Child<'_> {
 
     fn enter(&mut self, act: &Act) -> Result<(), Failure> {
         match act {
+            Act::OomScore(score) => {
+                let text = Text::from_args(format_args!("{score}"));
+                Ok(host::write_self(c"self/oom_score_adj", text.as_bytes())?)
+            }
             Act::Attach => {
                 ids::umask(0);
                 prctl::set_pdeathsig(libc::SIGKILL)?;
@@ -229,6 +233,17 @@ impl Child<'_> {
             Act::Unshare(flags) => Ok(ns::unshare(*flags)?),
             _ => Ok(()),
         }
+    }
+
+    fn mounts_done(&self, wait: bool, dumpable: bool) -> Result<(), Failure> {
+        if dumpable {
+            prctl::set_dumpable(true)?;
+        }
+        self.channel.mounts_done()?;
+        if wait {
+            self.channel.await_proceed()?;
+        }
+        if dumpable { Ok(prctl::set_dumpable(false)?) } else { Ok(()) }
     }
 
     /// Closes every descriptor but stdio, the preserved ones, the channel and the console's socket.

@@ -13,7 +13,7 @@ use super::child::Failure;
 use super::message::Text;
 use super::plan::ProcessPlan;
 use super::steps::Act;
-use crate::capabilities::CAP_SYS_ADMIN;
+use crate::capabilities::{CAP_SETGID, CAP_SYS_ADMIN};
 use crate::error::errno_words;
 use crate::rootfs::file::read_small_file;
 use crate::sys::exec::execve;
@@ -85,7 +85,7 @@ fn change_directory(cwd: &CStr, as_user: bool) -> Result<bool, Failure> {
 fn become_user(process: &ProcessPlan) -> Result<(), Failure> {
     prctl::set_keepcaps(true)?;
     if process.set_groups {
-        ids::setgroups(&process.groups).map_err(|e| Failure::call("setgroups", e))?;
+        set_groups(&process.groups)?;
     }
     let unmapped = |what: &'static str, id: u32, e: Errno| match e {
         Errno::EINVAL => {
@@ -99,6 +99,22 @@ fn become_user(process: &ProcessPlan) -> Result<(), Failure> {
     prctl::set_keepcaps(false)?;
     // The change of credentials cleared it.
     Ok(prctl::set_pdeathsig(libc::SIGKILL)?)
+}
+
+/// setgroups(2). Where a user namespace around us denies it (its gid_map was written without privileges) nobody can drop
+/// groups, and none is what the container gets to ask for.
+fn set_groups(groups: &[u32]) -> Result<(), Failure> {
+    let refused = match ids::setgroups(groups) {
+        Err(Errno::EPERM) => ids::capget()?,
+        other => return other.map_err(|e| Failure::call("setgroups", e)),
+    };
+    match (refused.effective & 1 << CAP_SETGID != 0, groups.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => {
+            Err(Failure::call("setgroups is denied in this user namespace (/proc/self/setgroups)", Errno::EPERM))
+        }
+        (false, _) => Err(Failure::call("setgroups needs CAP_SETGID", Errno::EPERM)),
+    }
 }
 
 /// Adds HOME of the uid in the container's /etc/passwd, or "/".

@@ -6,18 +6,18 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
 
 use super::message::pair;
-use super::parent::write_id_maps;
 use super::steps::{Act, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mounts::id_map::IdMap;
+use crate::namespaces::user::write_maps;
 use crate::namespaces::{self, IdMaps};
 use crate::procfs::host;
 use crate::rootfs::Rootfs;
 use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::mount;
+use crate::terminal::signals::Signals;
 
 /// The user namespaces that were needed so far, by their maps.
 #[derive(Debug, Default)]
@@ -30,7 +30,14 @@ impl<'p> MountIds<'p> {
     ///
     /// # Errors
     /// EINVAL or EPERM of mount_setattr(2); the maps were refused.
-    pub fn map(&mut self, steps: &'p [Step], index: usize, pid: i32, tree: BorrowedFd<'_>) -> Result<()> {
+    pub fn map(
+        &mut self,
+        steps: &'p [Step],
+        index: usize,
+        pid: i32,
+        tree: BorrowedFd<'_>,
+        signals: &Signals,
+    ) -> Result<()> {
         let asked = steps.get(index).and_then(|step| match &step.act {
             Act::Rootfs(act) => Some((step, act.id_map()?)),
             _ => None,
@@ -38,17 +45,17 @@ impl<'p> MountIds<'p> {
         let Some((step, map)) = asked else {
             return Err(Error::new(ErrorKind::Internal, "protocol", "the child asks for ids that no step maps"));
         };
-        let namespace = self.namespace(map, pid).map_err(|e| e.at(step.pointer.clone()))?;
+        let namespace = self.namespace(map, pid, signals).map_err(|e| e.at(step.pointer.clone()))?;
         mount::map_ids(tree, map.recursive, namespace)
             .map_err(|errno| refused(&step.act, errno).at(step.pointer.clone()))
     }
 
-    fn namespace(&mut self, map: &'p IdMap, pid: i32) -> Result<BorrowedFd<'_>> {
+    fn namespace(&mut self, map: &'p IdMap, pid: i32, signals: &Signals) -> Result<BorrowedFd<'_>> {
         let place = match self.made.iter().position(|(maps, _)| **maps == map.maps) {
             Some(place) => place,
             None => {
                 let fd = match &map.maps {
-                    Some(maps) => with_maps(maps)?,
+                    Some(maps) => with_maps(maps, signals)?,
                     None => user_namespace(pid)?,
                 };
                 self.made.push((&map.maps, fd));
@@ -65,7 +72,7 @@ fn user_namespace(pid: i32) -> Result<OwnedFd> {
 
 /// A user namespace with these maps; it lives as long as its descriptor. Its only process waits for its maps, and for
 /// nothing else: it ends with our end of the channel.
-fn with_maps(maps: &IdMaps) -> Result<OwnedFd> {
+fn with_maps(maps: &IdMaps, signals: &Signals) -> Result<OwnedFd> {
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
     let cloned = clone3(namespaces::USER, None).map_err(|e| {
         let e = Error::kernel("clone3 for a user namespace with the mount's ids", e);
@@ -77,7 +84,7 @@ fn with_maps(maps: &IdMaps) -> Result<OwnedFd> {
         exit_group(0);
     };
     drop(theirs);
-    let namespace = write_id_maps(pid, maps, geteuid().is_root()).and_then(|()| user_namespace(pid));
+    let namespace = write_maps(pid, maps, signals).and_then(|()| user_namespace(pid));
     drop(ours);
     let _ = wait_pid(pid, false);
     namespace

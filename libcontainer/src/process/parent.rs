@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use super::message::{Channel, FromChild, pair};
 use super::steps::{Act, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::namespaces::{self, IdMaps, NamespacePlan};
+use crate::namespaces::{self, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
 use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
@@ -161,25 +161,6 @@ pub fn raise_own_limits(limits: &[Limit]) {
     }
 }
 
-/// Writes the id maps of the child's new user namespace.
-///
-/// # Errors
-/// EPERM (ids that the caller may not map), EINVAL (overlapping ranges).
-pub fn write_id_maps(pid: i32, maps: &IdMaps, privileged: bool) -> Result<()> {
-    let write = |name: &str, text: &str, pointer: &str| {
-        host::write(pid, name, text.as_bytes()).map_err(|e| {
-            let e = Error::kernel(format!("write /proc/{pid}/{name}"), e).at(pointer);
-            e.hint("the ids must not overlap, and the caller must be allowed to map them")
-        })
-    };
-    if !privileged {
-        // The kernel refuses a gid_map by an unprivileged writer unless setgroups is denied (CVE-2014-8989).
-        write("setgroups", "deny", "/linux/gidMappings")?;
-    }
-    write("uid_map", &maps.uid, "/linux/uidMappings")?;
-    write("gid_map", &maps.gid, "/linux/gidMappings")
-}
-
 /// Writes the score by which the kernel chooses whom to kill for memory.
 ///
 /// # Errors
@@ -327,11 +308,23 @@ fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
     let kind = if matches!(step.act, Act::CreateContainerHook(_)) { ErrorKind::Hook } else { ErrorKind::Kernel };
     let mut e = Error::new(kind, step_code(&step.act), message);
     e.errno = errno;
+    e.hint = step_hint(&step.act, errno).map(str::to_owned);
     // Engines compare the look-up's words with the program's name: nothing is added there.
     if !matches!(step.act, Act::FindProgram) {
         e.pointer.clone_from(&step.pointer);
     }
     e
+}
+
+/// What to do about a refusal that the step's own words do not explain.
+fn step_hint(act: &Act, errno: i32) -> Option<&'static str> {
+    match (act, Errno::from_raw(errno)) {
+        (Act::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
+        (Act::Rlimit(_), Errno::EPERM) => {
+            Some("a hard limit above the caller's own needs CAP_SYS_RESOURCE in the initial user namespace")
+        }
+        _ => None,
+    }
 }
 
 fn step_code(act: &Act) -> &'static str {

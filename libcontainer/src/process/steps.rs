@@ -12,6 +12,8 @@ use crate::rootfs;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one list per container, made once; a box for each mount costs more")]
 pub enum Act {
+    /// Write the process's own oom_score_adj.
+    OomScore(i32),
     /// Write "0" to the v1 `tasks` files that the parent opened.
     Attach,
     /// Wait until the parent wrote uid_map and gid_map.
@@ -54,6 +56,8 @@ pub enum Act {
     MountsDone {
         /// Whether the parent answers.
         wait: bool,
+        /// The hooks are not root's: they can look at this process and join its namespaces only while it is dumpable.
+        dumpable: bool,
     },
     /// The nth createContainer hook.
     CreateContainerHook(usize),
@@ -91,6 +95,8 @@ pub enum Act {
     OutliveParent,
     /// close_range(2).
     CloseDescriptors,
+    /// PR_SET_DUMPABLE: no descriptor of the host is left, and the user's later commands may look at the process.
+    BecomeDumpable,
     /// Block until `start`.
     Gate,
     /// seccomp(2).
@@ -174,7 +180,7 @@ pub enum Stage {
 pub const INIT_ORDER: &[(Stage, &str)] = &[
     (
         Stage::Attach,
-        "first of all: what is done before counts against the runtime's cgroup, and the host's ids still open `tasks`",
+        "first of all: what is done before counts against the runtime's cgroup, and the host's ids still open `tasks` (and oom_score_adj, before the process is not dumpable)",
     ),
     (
         Stage::Fork,
@@ -241,6 +247,7 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |flag: u64| KINDS.iter().find(|k| k.flag == flag).map_or("", |k| k.word);
         match self {
+            Act::OomScore(score) => write!(f, "write {score} to /proc/self/oom_score_adj"),
             Act::Attach => f.write_str("enter the cgroup"),
             Act::AwaitIdMaps { .. } => f.write_str("wait for the id maps"),
             Act::BecomeRoot => f.write_str("become root of the user namespace"),
@@ -262,8 +269,8 @@ impl fmt::Display for Act {
             Act::Hostname(name) => write!(f, "sethostname {}", name.to_string_lossy()),
             Act::Domainname(name) => write!(f, "setdomainname {}", name.to_string_lossy()),
             Act::Rootfs(step) => step.fmt(f),
-            Act::MountsDone { wait: false } => f.write_str("report the mounts"),
-            Act::MountsDone { wait: true } => f.write_str("report the mounts and wait for the runtime"),
+            Act::MountsDone { wait: false, .. } => f.write_str("report the mounts"),
+            Act::MountsDone { wait: true, .. } => f.write_str("report the mounts and wait for the runtime"),
             Act::CreateContainerHook(n) => write!(f, "createContainer hook #{n}"),
             Act::Terminal { .. } => f.write_str("open the terminal"),
             Act::GiveStdio => f.write_str("give stdio to the user"),
@@ -279,6 +286,7 @@ impl fmt::Display for Act {
             Act::Ready => f.write_str("report ready"),
             Act::OutliveParent => f.write_str("disarm the parent death signal"),
             Act::CloseDescriptors => f.write_str("close descriptors"),
+            Act::BecomeDumpable => f.write_str("become dumpable again"),
             Act::Gate => f.write_str("wait for start"),
             Act::Seccomp => f.write_str("load the seccomp filter"),
             Act::SeccompListener { .. } => f.write_str("load the seccomp filter and hand its listener over"),

@@ -2,7 +2,7 @@
 //! namespace files. Everything is reached from a descriptor of /proc that was proved to be a procfs.
 //! proc(5), namespaces(7).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -46,12 +46,30 @@ pub fn namespace(pid: i32, name: &str) -> Result<OwnedFd, Errno> {
     openat(host()?.root(), path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
+/// Whether this process is in another user namespace than the initial one, whose inode number is the same on every
+/// kernel (linux v6.18 include/uapi/linux/nsfs.h USER_NS_INIT_INO).
+pub fn in_user_namespace() -> bool {
+    const USER_NS_INIT_INO: u64 = 0xEFFF_FFFD;
+    let inode = host().and_then(|host| fstatat(host.root(), "self/ns/user", AtFlags::empty()));
+    inode.is_ok_and(|found| found.st_ino != USER_NS_INIT_INO)
+}
+
 /// Writes one of this process's own files, e.g. `timens_offsets`.
 ///
 /// # Errors
 /// The file's own.
 pub fn write_own(name: &str, data: &[u8]) -> Result<(), Errno> {
     write(nix::unistd::getpid().as_raw(), name, data)
+}
+
+/// Writes a file of this process by a path from /proc, e.g. `self/oom_score_adj`. For a cloned child, which does not know
+/// its pid in the host's PID namespace, before it has left the host's mount namespace. Allocates nothing.
+///
+/// # Errors
+/// EACCES when the process is not dumpable and not root's; the file's own.
+pub fn write_self(path: &CStr, data: &[u8]) -> Result<(), Errno> {
+    let fd = openat(host()?.root(), path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    if nix::unistd::write(&fd, data)? == data.len() { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// Writes a file of process `pid`, e.g. `uid_map`, with one write(2) as the kernel wants it.

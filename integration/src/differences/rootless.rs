@@ -1,0 +1,46 @@
+//! Differences that an unprivileged caller meets, and those about user namespaces and nesting.
+
+use crate::peers::{Difference, always, sometimes};
+use crate::runtime::Kind::{Crun, Runc};
+
+/// Sorted by peer.
+pub const ROOTLESS: &[Difference] = &[
+    always(Runc, "", "rootless: refuses additional groups that /etc/subgid gives", &["rootless::subordinate_groups"]),
+    always(
+        Runc,
+        "hybrid",
+        "rootless: a cgroupsPath needs a cgroup of the user's in every hierarchy",
+        &["rootless::delegated"],
+    ),
+    always(
+        Runc,
+        "v2",
+        "rootless: fails where it may make the cgroup but not enter it, without naming the delegation",
+        &["rootless::outside_delegation"],
+    ),
+    always(
+        Crun,
+        "",
+        "rootless: has no flag --rootless and none for its template",
+        &["rootless::flag", "rootless::spec_template"],
+    ),
+    always(Crun, "", "rootless: the directory of containers has no sticky bit", &["rootless::lifecycle"]),
+    always(
+        Crun,
+        "",
+        "rootless: a container that is created or in its hooks cannot be joined",
+        &["rootless::exec_in_created", "rootless::hooks"],
+    ),
+    always(Crun, "", "rootless: additional groups that nobody can set are dropped", &["rootless::groups_refused"]),
+    always(Crun, "", "rootless: makes a user namespace that is not in the config", &["rootless::no_user_namespace"]),
+    always(Crun, "", "rootless: limits that cannot be set are dropped", &["rootless::limit_refused"]),
+    always(Crun, "", "rootless: exec does not set oomScoreAdj", &["rootless::oom_score"]),
+    always(Crun, "", "rootless: linux.devices are an error", &["rootless::devices"]),
+    always(
+        Crun,
+        "",
+        "rootless: a cgroupsPath needs a cgroup of the user's in every hierarchy",
+        &["rootless::delegated"],
+    ),
+    sometimes(Crun, "", "rootless: the output of exec -t may be cut", &["rootless::exec_terminal"]),
+];

@@ -1,0 +1,77 @@
+//! What create writes into the container's directory, each file before what it describes takes effect.
+
+use std::time::SystemTime;
+
+use nix::unistd::geteuid;
+
+use super::super::container::{INTENT, PRIVATE, STATE};
+use super::Creation;
+use crate::cgroups::Stored;
+use crate::error::{Error, ErrorKind, Result};
+use crate::namespaces::KINDS;
+use crate::procfs::host;
+use crate::rfc3339;
+use crate::state::Identity;
+use crate::state::dir::Pending;
+use crate::state::file::{Intent, Own, Private, SCHEMA, State};
+
+impl Creation {
+    pub(super) fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
+        let proc_error = |e| Error::kernel("read /proc/self", e);
+        let intent = Intent {
+            schema: SCHEMA,
+            runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
+            boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
+            cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
+            bundle: self.prepared.bundle.clone(),
+            oci_version: self.prepared.plan.oci_version.clone(),
+        };
+        self.dir.write(INTENT, &to_json(&intent)?, 0o600)
+    }
+
+    pub(super) fn write_private(&self) -> Result<()> {
+        let plan = &self.prepared.plan;
+        let private = Private {
+            schema: SCHEMA,
+            cgroup: self.stored.as_ref().map_or(serde_json::Value::Null, Stored::to_json),
+            resources: plan.resources.clone(),
+            namespaces: plan.namespaces.new,
+            no_new_privileges: plan.process.no_new_privileges,
+            no_new_keyring: self.no_new_keyring,
+            hooks: plan.hooks.later(),
+            seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            seccomp_agent: plan.agent.clone(),
+            config_path: self.prepared.config_path.clone(),
+        };
+        let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
+        self.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
+    }
+
+    /// state.json under its temporary name; the rename comes when init is ready.
+    pub(super) fn prepare_state(&self, init: Identity) -> Result<Pending<'_>> {
+        let plan = &self.prepared.plan;
+        let paths = KINDS.iter().map(|k| (k.state_key.to_owned(), format!("/proc/{}/ns/{}", init.pid, k.proc_name)));
+        let state = State {
+            id: self.dir.id().to_owned(),
+            init_process_pid: init.pid,
+            init_process_start: init.start,
+            created: rfc3339::format(SystemTime::now(), true),
+            config: plan.config.clone(),
+            rootless: !geteuid().is_root(),
+            cgroup_paths: self.stored.as_ref().map(Stored::cgroup_paths).unwrap_or_default(),
+            namespace_paths: paths.collect(),
+            wherry: Own {
+                schema: SCHEMA,
+                boot_id: host::boot_id().map_err(|e| Error::kernel("read /proc", e))?.to_owned(),
+                bundle: self.prepared.bundle.clone(),
+                annotations: plan.annotations.clone(),
+                owner: geteuid().as_raw(),
+            },
+        };
+        self.dir.prepare(STATE, &to_json(&state)?, 0o600)
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Internal, "internal", format!("encode state: {e}")))
+}
