@@ -12,7 +12,8 @@ mod version;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::parse::{self, Request};
+use cli::parse::{self, Call, Request};
+use libcontainer::trace;
 
 /// Most commands end within milliseconds: memory is not worth giving back. Those that stay say so themselves.
 /// Unit tests have threads, which it must not.
@@ -47,9 +48,23 @@ fn answer(name: &OsString, args: &[OsString]) -> u8 {
     match request {
         Ok(Request::Call(call)) => {
             log::debug!("{} of wherry {}", call.command.name, version::VERSION);
-            (call.command.run)(&call).unwrap_or_else(|e| failure::report(&e, Some(call.command)))
+            traced(&call).unwrap_or_else(|e| failure::report(&e, Some(call.command)))
         }
         Ok(_) => 0,
         Err(e) => failure::report(&e.into(), None),
     }
+}
+
+/// Runs the command, and writes what it did to the file of `--trace`.
+fn traced(call: &Call) -> anyhow::Result<u8> {
+    let Some(file) = call.globals.path("trace") else { return (call.command.run)(call) };
+    trace::start(&file, call.command.name)?;
+    let result = (call.command.run)(call);
+    let failure = result.as_ref().err().map(|e| format!("{e:#}"));
+    // The command's own failure says more than that of its trace.
+    match trace::finish(failure.as_deref()) {
+        Err(e) if result.is_ok() => log::warn!("{e}"),
+        _ => {}
+    }
+    result
 }

@@ -29,6 +29,7 @@ mod run;
 mod runtime;
 mod sys;
 mod terminal;
+mod traces;
 mod user;
 mod verdict;
 

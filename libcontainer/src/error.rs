@@ -20,12 +20,30 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Nothing comes of the field, as the specification or the kernel says (class 3 of docs/adr/0010): a warning, and an
+    /// error in strict mode.
+    #[serde(default)]
+    pub dropped: bool,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Problem { pointer: pointer.into(), code, message: message.into(), hint: None }
+        Problem { pointer: pointer.into(), code, message: message.into(), hint: None, dropped: false }
+    }
+
+    /// A field without effect: see [`Problem::dropped`](#structfield.dropped).
+    pub fn dropped(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Problem { dropped: true, ..Problem::new(pointer, code, message) }
+    }
+
+    /// Tells fields without effect from what forbids to go on. In strict mode everything forbids.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` with all that forbids.
+    pub fn settle(found: Vec<Problem>, strict: bool) -> Result<Vec<Problem>> {
+        let (dropped, fatal): (Vec<_>, Vec<_>) = found.into_iter().partition(|p| p.dropped && !strict);
+        if fatal.is_empty() { Ok(dropped) } else { Err(Error::config(fatal)) }
     }
 
     /// A field that wherry does not implement yet: refused, never dropped.
@@ -145,6 +163,13 @@ impl Error {
     pub fn code(mut self, code: &'static str) -> Self {
         self.code = code;
         self
+    }
+
+    /// The error as one of several problems.
+    pub fn to_problem(&self) -> Problem {
+        let errno = if self.errno == 0 { String::new() } else { format!(": {}", errno_text(self.errno)) };
+        let problem = Problem::new(self.pointer.clone(), self.code, format!("{}{errno}", self.message));
+        Problem { hint: self.hint.clone(), ..problem }
     }
 
     /// All problems of a configuration as one error. The list must not be empty.
@@ -289,6 +314,15 @@ mod tests {
         assert_eq!(back, e);
         let again: Error = serde_json::from_str(&text).unwrap();
         assert!(std::ptr::eq(back.code, again.code));
+    }
+
+    #[test]
+    fn a_dropped_field_is_an_error_in_strict_mode_only() {
+        let found = vec![Problem::dropped("/a", "x", "one")];
+        assert_eq!(Problem::settle(found.clone(), false).unwrap(), found);
+        assert_eq!(Problem::settle(found, true).unwrap_err().pointer, "/a");
+        let both = vec![Problem::dropped("/a", "x", "one"), Problem::new("/b", "y", "two")];
+        assert_eq!(Problem::settle(both, false).unwrap_err().to_string(), "/b: two");
     }
 
     #[test]

@@ -17,12 +17,21 @@ pub struct HostFacts {
     layout: OnceCell<Layout>,
     permitted: OnceCell<u64>,
     rootless: Option<bool>,
+    as_root: bool,
 }
 
 impl HostFacts {
     /// Nothing known yet. `rootless` as the caller said, `None`: whether the effective uid is another than root's.
     pub fn lazy(rootless: Option<bool>) -> Self {
         HostFacts { rootless, ..HostFacts::default() }
+    }
+
+    /// Nothing known yet, but that who will make the container is root with every capability: for the plan of somebody who
+    /// is not.
+    pub fn assuming_root() -> Self {
+        let facts = HostFacts { rootless: Some(false), as_root: true, ..HostFacts::default() };
+        let _ = facts.permitted.set(u64::MAX >> 23);
+        facts
     }
 
     /// Facts given by hand.
@@ -59,12 +68,13 @@ impl HostFacts {
 
     /// Whether this process is root, perhaps of a user namespace.
     pub fn is_root(&self) -> bool {
-        geteuid().is_root()
+        self.as_root || geteuid().is_root()
     }
 
     /// Who we are, for id maps.
     pub fn caller(&self) -> Caller {
-        Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), capabilities: self.permitted() }
+        let (uid, gid) = if self.as_root { (0, 0) } else { (geteuid().as_raw(), getegid().as_raw()) };
+        Caller { uid, gid, capabilities: self.permitted() }
     }
 
     /// Whether cgroup permissions may be missing. Root of a user namespace is not told apart from root here, since that

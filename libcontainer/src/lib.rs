@@ -92,6 +92,8 @@ pub mod sys;
 pub mod sysctl;
 #[doc(hidden)]
 pub mod terminal;
+#[doc(hidden)]
+pub mod trace;
 
 pub use embed::{Container, Execution, reexec};
 pub use error::{Error, ErrorKind, Problem, Result};

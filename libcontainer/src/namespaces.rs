@@ -249,15 +249,11 @@ fn plan_time(offsets: &Map<'_, TimeOffset>, out: &mut NamespacePlan, problems: &
     }
 }
 
-/// Opens the namespace files of `plan` in its order and checks their types.
+/// Opens a namespace file to join and checks its type.
 ///
 /// # Errors
 /// The file is missing, is no namespace, or is one of another type; each with its config pointer.
-pub fn open_joined(plan: &NamespacePlan) -> Result<Vec<OwnedFd>> {
-    plan.join.iter().map(open_one).collect()
-}
-
-fn open_one(join: &Join) -> Result<OwnedFd> {
+pub fn open_one(join: &Join) -> Result<OwnedFd> {
     let word = KINDS.iter().find(|k| k.flag == join.flag).map_or("", |k| k.word);
     let path = join.path.to_string_lossy();
     let fail = |e| Error::kernel(format!("open {word} namespace {path}"), e).at(&*join.pointer);

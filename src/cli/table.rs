@@ -126,6 +126,11 @@ pub const GLOBALS: &[Flag] = &[
     ),
     value("cgroup-manager", "MANAGER", "cgroupfs (default), systemd (not supported yet) or disabled"),
     switch("systemd-cgroup", "the same as --cgroup-manager systemd"),
+    value(
+        "trace",
+        "FILE",
+        "write how long each step took to FILE, as Chrome trace events (create, run, start, exec, delete)",
+    ),
     value("rootless", "BOOL", "tolerate missing cgroup permissions: true, false or auto (default)"),
     value("criu", "FILE", "ignored").hidden(),
 ];
@@ -143,8 +148,11 @@ const CREATE: &[Flag] = &[
     ),
     switch("no-new-keyring", "keep the caller's session keyring"),
     value("preserve-fds", "N", "pass N more descriptors, from 3 plus LISTEN_FDS on, into the container"),
-    switch("strict", "refuse a configuration with members that the runtime-spec does not have"),
+    STRICT,
 ];
+
+const STRICT: Flag =
+    switch("strict", "fields without effect are errors, members that the runtime-spec does not have among them");
 
 const CREATE_ONLY: &[Flag] = &[switch("no-subreaper", "accepted for run's sake, without effect").hidden()];
 
@@ -175,6 +183,18 @@ const EXEC: &[Flag] = &[
     value("pidfd-socket", "FILE", "AF_UNIX socket that receives a pidfd of the process"),
     value("pid-file", "FILE", "write the pid of the process to FILE"),
     value("preserve-fds", "N", "pass N more descriptors, from 3 on, into the container"),
+    STRICT,
+];
+
+const PLAN: &[Flag] = &[
+    value("bundle", "DIR", "the same as BUNDLE").short('b'),
+    value("config", "FILE", "configuration file in place of the bundle's config.json"),
+    value("id", "ID", "id of the container; default: the bundle's name"),
+    switch("check", "print every problem of the configuration and nothing else; exit with 1 if there is one"),
+    value("format", "FORMAT", "text (default) or json").short('f'),
+    switch("no-pivot", "as for create"),
+    switch("no-new-keyring", "as for create"),
+    STRICT,
 ];
 
 const FORMAT: &[Flag] = &[value("format", "FORMAT", "table (default) or json").short('f')];
@@ -305,6 +325,24 @@ pub const COMMANDS: &[Command] = &[
         flags: &[EVENTS],
         text: "One JSON object per line: {\"type\":\"stats\" or \"oom\",\"id\":ID,\"data\":{...}}. Ends with the container.",
         ..plain("events", "print statistics and out-of-memory events", run::events::run)
+    },
+    Command {
+        positionals: "[BUNDLE]",
+        arity: (0, Some(1)),
+        flags: &[PLAN],
+        text: "Prints, in order, what create, start and delete would do with BUNDLE (default: the working directory) on this \
+               host for this user: directories, cgroup files and values, the steps of the container's init, hooks. Beside \
+               each stands the place in config.json that asks for it, above each group why it comes where it comes. Nothing \
+               is changed. Ordinary users see their own plan, with --rootless=false that of root; facts that they cannot \
+               look at are named. --check reads the whole configuration, whatever is wrong with it, and prints a line for \
+               each problem: JSON pointer, code, reason, hint. Problems that do not keep create from working, because the \
+               runtime-spec or the kernel says that nothing comes of the field, are marked as warnings; with --strict they \
+               are problems as well.",
+        examples: &[
+            ("wherry plan /srv/web", "what would be done"),
+            ("wherry plan --check --strict --format json /srv/web", "everything that is wrong, for a program"),
+        ],
+        ..plain("plan", "show what create would do, or all that is wrong with a bundle", run::plan::run)
     },
     Command {
         positionals: "",

@@ -49,6 +49,7 @@ fn request(call: &Call, id: String) -> Result<Exec> {
         pidfd_socket: flags.path("pidfd-socket"),
         pid_file: flags.path("pid-file"),
         preserve_fds: flags.number("preserve-fds")?.unwrap_or(0),
+        strict: flags.switch("strict"),
     })
 }
 
@@ -74,10 +75,10 @@ mod tests {
         let call = parsed(
             "exec -t -d -e A=1 -e B=2,3 -u 1:2 -g 3 -g 4 --cwd /c -c CAP_KILL --cap SYS_PTRACE --no-new-privs=false --apparmor p \
              --process-label l --cgroup cpu:x --cgroup /y --ignore-paused --console-socket s --pidfd-socket q --pid-file f \
-             --preserve-fds 1 a ls -l",
+             --preserve-fds 1 --strict a ls -l",
         );
         let all = format!("{:?}", request(&call, "a".into()).unwrap());
-        let expected = r#"Exec { id: "a", process: None, args: ["ls", "-l"], cwd: Some("/c"), env: ["A=1", "B=2,3"], tty: true, user: Some((1, Some(2))), additional_gids: [3, 4], caps: ["CAP_KILL", "SYS_PTRACE"], no_new_privs: Some(false), apparmor: Some("p"), process_label: Some("l"), cgroup: ["cpu:x", "/y"], ignore_paused: true, detach: true, console_socket: Some("s"), pidfd_socket: Some("q"), pid_file: Some("f"), preserve_fds: 1"#;
+        let expected = r#"Exec { id: "a", process: None, args: ["ls", "-l"], cwd: Some("/c"), env: ["A=1", "B=2,3"], tty: true, user: Some((1, Some(2))), additional_gids: [3, 4], caps: ["CAP_KILL", "SYS_PTRACE"], no_new_privs: Some(false), apparmor: Some("p"), process_label: Some("l"), cgroup: ["cpu:x", "/y"], ignore_paused: true, detach: true, console_socket: Some("s"), pidfd_socket: Some("q"), pid_file: Some("f"), preserve_fds: 1, strict: true }"#;
         assert!(all.starts_with(expected), "{all}");
     }
 

@@ -9,6 +9,7 @@ pub mod generate;
 pub mod kill;
 pub mod list;
 pub mod pause;
+pub mod plan;
 pub mod ps;
 pub mod resume;
 pub mod run;

@@ -18,6 +18,7 @@ mod mount_links;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod plan;
 mod process;
 mod rootfs;
 mod rootfs_rules;
@@ -25,6 +26,7 @@ mod rootless;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod trace;
 mod unsupported;
 mod update;
 
@@ -64,6 +66,7 @@ pub fn all() -> Vec<Case> {
         mounts::cases(),
         namespaces::cases(),
         net_devices::cases(),
+        plan::cases(),
         process::cases(),
         rootfs::cases(),
         rootfs_rules::cases(),
@@ -71,6 +74,7 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        trace::cases(),
         unsupported::cases(),
         update::cases(),
     ]

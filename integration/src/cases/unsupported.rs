@@ -2,14 +2,14 @@
 //! feature comes. Peers support some of it and drop the rest in silence, so these cases are wherry's own.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::{Case, case};
-use crate::bundle::{self, Bundle};
+use crate::bundle;
 use crate::container::{Container, Lab, process_document};
+use crate::traces::{Traces, nothing_done};
 use crate::verdict::{Check, expect, has, same, skip};
 
 const ROW: &str = "unsupported/refused";
@@ -60,43 +60,6 @@ fn wherry_only(lab: &Lab) -> Check {
     if lab.is_wherry() { Ok(()) } else { skip("what wherry does not support yet: a peer does, or ignores it") }
 }
 
-/// What would show that something was done: directories whose time of change tells of every entry made in them, also
-/// of one that was removed again, and a file that the first hook makes.
-struct Traces {
-    dirs: Vec<(PathBuf, (i64, i64))>,
-    marker: PathBuf,
-}
-
-impl Traces {
-    /// Adds the hook to the bundle's config, and a mount whose destination must be made, then looks at the directories.
-    fn lay(lab: &Lab, bundle: &mut Bundle) -> Check<Self> {
-        let marker = bundle.dir.join("hook-ran");
-        let hook = json!({"path": "/bin/touch", "args": ["touch", &marker]});
-        bundle::set(&mut bundle.config, "/hooks", json!({"prestart": [hook]}));
-        bundle::mount(&mut bundle.config, "/made", "tmpfs", "tmpfs", &[]);
-        bundle.write()?;
-        let dirs = [lab.root.clone(), bundle.rootfs()];
-        let dirs = dirs.into_iter().map(|dir| changed(&dir).map(|time| (dir, time)));
-        Ok(Self { dirs: dirs.collect::<Check<_>>()?, marker })
-    }
-
-    /// The places where something was done.
-    fn seen(&self) -> Check<Vec<&PathBuf>> {
-        let mut seen: Vec<&PathBuf> = Some(&self.marker).into_iter().filter(|m| m.exists()).collect();
-        for (dir, time) in &self.dirs {
-            if changed(dir)? != *time {
-                seen.push(dir);
-            }
-        }
-        Ok(seen)
-    }
-}
-
-fn changed(dir: &PathBuf) -> Check<(i64, i64)> {
-    let meta = fs::metadata(dir)?;
-    Ok((meta.mtime(), meta.mtime_nsec()))
-}
-
 /// A create that wherry refuses for these places, with nothing done. The base config has seven mounts.
 pub fn create_refused(lab: &Lab, change: impl Fn(&mut Value), pointers: &[&str]) -> Check {
     wherry_only(lab)?;
@@ -110,12 +73,6 @@ pub fn create_refused(lab: &Lab, change: impl Fn(&mut Value), pointers: &[&str])
         has(&out.stderr, &format!("{pointer}: not supported yet"))?;
     }
     nothing_done(&container, &traces)
-}
-
-fn nothing_done(container: &Container, traces: &Traces) -> Check {
-    same("places where something was done", traces.seen()?, Vec::<&PathBuf>::new())?;
-    expect(!container.pid_file().exists(), "a pid file was written")?;
-    container.gone()
 }
 
 /// One message names every place.

@@ -7,9 +7,9 @@ pub const AREA: Area = Area { title: "Beyond the specification", rows: ROWS };
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     pending("beyond/error-codes", "errors have a stable code, a place in the config and a hint"),
-    pending("beyond/plan", "a config is checked without running it"),
-    pending("beyond/trace", "the times of a create can be seen"),
-    pending("beyond/strict", "strict mode makes every warning and unknown member an error"),
+    row("beyond/plan", "a config is checked without running it, and shows what would be done", ""),
+    row("beyond/trace", "the times of a create can be seen", ""),
+    row("beyond/strict", "strict mode makes every warning and unknown member an error", ""),
     pending("beyond/landlock", "Landlock by annotation"),
     pending("beyond/low-memory", "a create that runs out of memory says so"),
     row("beyond/creating", "the status creating can be seen", "decisions::creating_is_visible"),

@@ -9,6 +9,7 @@ mod attach;
 mod convert;
 mod cpuset;
 mod delegate;
+mod describe;
 mod device_program;
 mod devices;
 mod enter;

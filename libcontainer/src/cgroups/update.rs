@@ -41,7 +41,7 @@ impl UpdatePlan {
         let mut plan = all;
         plan.writes.retain(|w| changed(w) || groups.contains(&w.group));
         if !update.devices.is_empty() {
-            plan.ignored.push(Problem::new(
+            plan.ignored.push(Problem::dropped(
                 "/linux/resources/devices",
                 "ignored",
                 "update leaves device rules as they are",

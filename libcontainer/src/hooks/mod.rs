@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::time::Duration;
 
-pub use plan::environment_from;
+pub use plan::{asked, environment_from};
 pub(crate) use run::{End, execute, signal_word};
 pub use run::{EnvDefault, Setting, run, run_all};
 

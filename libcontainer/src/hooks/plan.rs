@@ -18,7 +18,7 @@ impl HookSet {
         let mut set = HookSet::default();
         let mut problems = Vec::new();
         for kind in HookKind::ALL {
-            for (i, hook) in by_kind(hooks, kind).iter().enumerate() {
+            for (i, hook) in asked(hooks, kind).iter().enumerate() {
                 let pointer = format!("/hooks/{}/{i}", kind.as_str());
                 set.by_kind[kind as usize].extend(plan_one(hook, &pointer, &mut problems));
             }
@@ -59,7 +59,8 @@ impl HookSet {
     }
 }
 
-fn by_kind<'s, 'a>(hooks: &'s spec::Hooks<'a>, kind: HookKind) -> &'s [spec::Hook<'a>] {
+/// The hooks of one kind as the configuration has them.
+pub fn asked<'s, 'a>(hooks: &'s spec::Hooks<'a>, kind: HookKind) -> &'s [spec::Hook<'a>] {
     match kind {
         HookKind::Prestart => &hooks.prestart,
         HookKind::CreateRuntime => &hooks.create_runtime,

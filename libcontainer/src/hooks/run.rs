@@ -19,6 +19,7 @@ use crate::sys::signalfd::{SignalSet, set_mask, take_pending};
 use crate::sys::spawn::{File, Program, StringArray, spawn};
 use crate::sys::wait::{Exit, wait_pidfd};
 use crate::terminal::signals::Signals;
+use crate::trace;
 
 /// The environment of a hook whose configuration has none.
 #[derive(Clone, Copy)]
@@ -64,8 +65,11 @@ pub fn run_all(kind: HookKind, hooks: &[Hook], state: &[u8], setting: Setting<'_
 /// `ErrorKind::Hook`: it could not be executed, failed, was killed, or ran past its timeout. The text has kind, number and
 /// the last output; never a value of its environment. `ErrorKind::Interrupted`: a signal asked to stop.
 pub fn run(kind: HookKind, index: usize, hook: &Hook, state: &[u8], setting: Setting<'_>) -> Result<()> {
-    let report = execute(hook, state, setting).map_err(|(step, e)| setup_error(kind, index, step, e))?;
-    judge(kind, index, hook, report)
+    let name = || format!("{} hook #{index} {}", kind.as_str(), hook.path.to_string_lossy());
+    trace::span(name, || {
+        let report = execute(hook, state, setting).map_err(|(step, e)| setup_error(kind, index, step, e))?;
+        judge(kind, index, hook, report)
+    })
 }
 
 /// Runs a program of the runtime's with `input` on its stdin and waits for its end.

@@ -10,6 +10,7 @@ use super::container::{GATE, INTENT};
 use super::destroy::{caller_environment, destroy, run_poststop};
 use super::prepare::{Prepared, Sockets, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
+use super::stages::{ParentStage, staged};
 use crate::cgroups::{Cgroup, PERMISSION, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
@@ -33,13 +34,17 @@ use crate::sys::prctl::set_child_subreaper;
 use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host, Process};
 use crate::terminal::signals::Signals;
+use crate::trace;
+
+/// What comes before the first effect, in a trace.
+const PLAN: &str = "read, plan, look at the host";
 
 /// Makes a container whose init waits for `start`.
 ///
 /// # Errors
 /// Any; nothing is left behind then.
 pub fn create(ctx: &Context, request: &Create) -> Result<()> {
-    let prepared = kept(prepare(ctx, request, Start::Gate, None)?);
+    let prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, Start::Gate, None))?);
     let signals = block_signals()?;
     make(ctx, request, Start::Gate, prepared, &signals).map(drop)
 }
@@ -61,7 +66,7 @@ pub(crate) fn run_telling(
     started: &mut Started<'_>,
 ) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
-    let prepared = kept(prepare(ctx, request, start, None)?);
+    let prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, start, None))?);
     let foreground = start == Start::Foreground;
     let mut terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     if foreground && !options.no_subreaper {
@@ -80,10 +85,11 @@ pub(crate) fn run_telling(
     let spawned = creation.spawned()?;
     started(spawned);
     let process = Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: !options.no_subreaper };
-    let exit = match (master, &mut terminal) {
+    let watch = || match (master, &mut terminal) {
         (Some(master), Some(host)) => foreground::relay(&signals, process, master, host, readiness.as_mut()),
         _ => foreground::wait(&signals, process, readiness.as_mut()),
     };
+    let exit = trace::span(|| "the program runs", watch);
     end_soon();
     let exit = match exit {
         Ok(exit) => exit,
@@ -156,7 +162,7 @@ struct Creation {
 impl Creation {
     /// The directory and the intent: from here on `delete --force` finds what to undo, whatever happens to us.
     fn begin(ctx: &Context, request: &Create, prepared: ManuallyDrop<Prepared>) -> Result<Creation> {
-        let dir = StateDir::create(&ctx.root, &request.id)?;
+        let dir = staged(ParentStage::Directory, || StateDir::create(&ctx.root, &request.id))?;
         let stored = prepared.plan.cgroup.as_ref().map(crate::cgroups::CgroupPlan::stored);
         let creation = Creation {
             prepared,
@@ -172,7 +178,7 @@ impl Creation {
             Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
             None => Ok(()),
         };
-        match begun.and_then(|()| creation.write_intent(creation.stored.as_ref())) {
+        match begun.and_then(|()| staged(ParentStage::Intent, || creation.write_intent(creation.stored.as_ref()))) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
@@ -199,36 +205,39 @@ impl Creation {
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
-            let cgroup = Cgroup::create(plan, &mut |stored| self.write_intent(Some(stored)))?;
+            let intent = &mut |stored: &Stored| self.write_intent(Some(stored));
+            let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan, intent))?;
             self.stored = Some(cgroup.stored());
-            let attach = cgroup.write(plan, Phase::BeforeAttach);
+            let attach = staged(ParentStage::BeforeAttach, || cgroup.write(plan, Phase::BeforeAttach));
             self.cgroup = Some(cgroup);
             attach?;
         }
-        let gate = if start == Start::Gate { Some(make_gate(&self.dir, GATE)?) } else { None };
+        let gate =
+            (start == Start::Gate).then(|| staged(ParentStage::GateFile, || make_gate(&self.dir, GATE))).transpose()?;
         if start != Start::Gate
             && let Some(host) = &self.notify_host
         {
-            self.notify = Some(NotifySocket::bind(std::path::Path::new(self.dir.path()), host)?);
+            let dir = std::path::Path::new(self.dir.path());
+            self.notify = Some(staged(ParentStage::NotifySocket, || NotifySocket::bind(dir, host))?);
         }
-        self.spawn(request, gate)?;
+        staged(ParentStage::Clone, || self.spawn(request, gate))?;
         // From here to the child's first report both sides work at the same time.
         let spawned = self.spawned.as_mut().ok_or_else(no_child)?;
         spawned.await_fork(signals, &self.prepared.plan.steps)?;
         let pid = spawned.pid;
         if let Some(score) = self.prepared.plan.process.oom_score_adj {
-            write_oom_score(pid, score)?;
+            staged(ParentStage::OomScore, || write_oom_score(pid, score))?;
         }
-        self.write_private()?;
+        staged(ParentStage::PrivateState, || self.write_private())?;
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
         let agent_socket = self.prepared.agent_socket.take();
-        let pending = self.prepare_state(init)?;
+        let pending = staged(ParentStage::StateFile, || self.prepare_state(init))?;
         let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
-            cgroup.write(plan, Phase::Final)?;
+            staged(ParentStage::LastLimits, || cgroup.write(plan, Phase::Final))?;
         }
         check_interrupted(signals)?;
-        pending.commit()?;
+        staged(ParentStage::CommitState, || pending.commit())?;
         self.announce(request, start, init)?;
         Ok(master)
     }
@@ -252,6 +261,7 @@ impl Creation {
         let (hook_state, joined) = (&prepared.hook_state, &prepared.joined);
         let console_socket = prepared.console_socket.take();
         let preserve = i32::try_from(request.listen_fds + request.preserve_fds).unwrap_or(0);
+        let trace = trace::child(steps);
         let spawned = spawn(&clone, move |channel| {
             let tasks = cgroup.map_or(&[][..], Cgroup::attach_fds);
             let child = Child {
@@ -269,6 +279,7 @@ impl Creation {
                 hooks,
                 hook_state,
                 preserve,
+                trace,
             };
             child.run()
         })?;
@@ -296,19 +307,21 @@ impl Creation {
                 }
                 FromChild::NeedMaps => {
                     if let Some(maps) = &plan.namespaces.id_maps {
-                        write_maps(spawned.pid, maps, signals)?;
+                        staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
                     }
                     proceed()?;
                 }
                 FromChild::Network(socket) => {
-                    interfaces.insert(Transfer::begin(socket.as_fd())?).bring_in(&plan.net_devices)?;
+                    let transfer = interfaces.insert(Transfer::begin(socket.as_fd())?);
+                    staged(ParentStage::NetDevices, || transfer.bring_in(&plan.net_devices))?;
                 }
                 FromChild::MountsDone => {
                     if let (Some(cgroup), Some(plan)) = (&self.cgroup, &plan.cgroup) {
-                        cgroup.write(plan, Phase::Limits)?;
+                        staged(ParentStage::Limits, || cgroup.write(plan, Phase::Limits))?;
                     }
                     if waits_for_us(&plan.steps) {
-                        self.runtime_hooks(&[HookKind::Prestart, HookKind::CreateRuntime], "creating", Some(signals))?;
+                        let kinds = [HookKind::Prestart, HookKind::CreateRuntime];
+                        staged(ParentStage::RuntimeHooks, || self.runtime_hooks(&kinds, "creating", Some(signals)))?;
                         proceed()?;
                     }
                 }
@@ -316,7 +329,7 @@ impl Creation {
                 FromChild::Listener(number) => {
                     if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
                         let state = self.prepared.hook_state.document("creating", spawned.pid);
-                        agent.hand_over(socket, spawned, number, &state)?;
+                        staged(ParentStage::Agent, || agent.hand_over(socket, spawned, number, &state))?;
                     }
                     proceed()?;
                 }
@@ -353,25 +366,25 @@ impl Creation {
     /// State is on disk: the pid becomes known, the child may outlive us. With a gate or when detached we wait until it
     /// says so by closing its end (or by execve), since our own death would still kill it.
     fn announce(&mut self, request: &Create, start: Start, init: Identity) -> Result<()> {
+        let socket = self.prepared.pidfd_socket.take();
         let spawned = self.spawned.as_ref().ok_or_else(no_child)?;
-        if let Some(socket) = self.prepared.pidfd_socket.take() {
-            console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_STANDARD)
-                .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
+        if socket.is_some() || request.pid_file.is_some() {
+            staged(ParentStage::Announce, || tell_pid(socket, request.pid_file.as_deref(), spawned, init))?;
         }
-        if let Some(path) = &request.pid_file {
-            write_pid_file(path, init.pid)?;
-        }
-        spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
-        // state.json has taken its place; nobody reads it any more, so the child need not wait for this.
-        self.dir.unlink(INTENT)?;
+        staged(ParentStage::Release, || {
+            spawned.proceed(&self.prepared.plan.steps).map_err(|e| self.explain(e))?;
+            // state.json has taken its place; nobody reads it any more, so the child need not wait for this.
+            self.dir.unlink(INTENT)
+        })?;
         if start != Start::Gate {
             // Hooks follow, of the container and ours, which take their time and may call us: state.json is complete.
             self.dir.unlock();
         }
         let poststart = !self.prepared.plan.hooks.of(HookKind::Poststart).is_empty();
-        if start != Start::Foreground || poststart {
+        if start != Start::Foreground || poststart || trace::is_on() {
             // A failure after this point belongs to the program's start: it says so on the container's stderr.
             let _ = spawned.channel.receive();
+            trace::child_closed();
         }
         Ok(())
     }
@@ -385,7 +398,9 @@ impl Creation {
     /// `run` only, when the program runs: poststart hooks, and detached its readiness. The foreground's loop sees to the
     /// latter itself. Signals that come during these hooks are the program's.
     fn after_start(&mut self, foreground: bool) -> Result<()> {
-        self.runtime_hooks(&[HookKind::Poststart], "running", None)?;
+        if !self.prepared.plan.hooks.of(HookKind::Poststart).is_empty() {
+            staged(ParentStage::PoststartHooks, || self.runtime_hooks(&[HookKind::Poststart], "running", None))?;
+        }
         if !foreground && let Some(notify) = self.notify.take() {
             let spawned = self.spawned()?;
             notify.wait(spawned.pid, spawned.pidfd.as_fd())?;
@@ -428,6 +443,20 @@ impl Creation {
         run_poststop(&self.prepared.plan.hooks, &self.prepared.hook_state);
         Ok(())
     }
+}
+
+/// Init's pidfd and pid to where the caller wants them.
+fn tell_pid(
+    socket: Option<OwnedFd>,
+    pid_file: Option<&std::path::Path>,
+    spawned: &Spawned,
+    init: Identity,
+) -> Result<()> {
+    if let Some(socket) = socket {
+        console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_STANDARD)
+            .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
+    }
+    pid_file.map_or(Ok(()), |path| write_pid_file(path, init.pid))
 }
 
 fn no_child() -> Error {

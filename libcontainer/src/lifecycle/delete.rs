@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::container::Container;
 use super::destroy::destroy;
 use super::request::{Context, Status};
+use super::stages::{ParentStage, staged};
 use super::start::hook_state;
 use crate::cgroups::Stored;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,9 +50,10 @@ pub fn delete(ctx: &Context, id: &str, force: bool) -> Result<()> {
         }
         other => other?,
     };
-    if let Some(pidfd) = kill_init(&container, cgroup.as_ref(), status)? {
-        wait_for_end(&container, pidfd.as_fd())?;
-    }
+    staged(ParentStage::KillInit, || match kill_init(&container, cgroup.as_ref(), status)? {
+        Some(pidfd) => wait_for_end(&container, pidfd.as_fd()),
+        None => Ok(()),
+    })?;
     destroy(&container.dir, cgroup.as_ref(), &container.hooks(), &hook_state(&container))
 }
 

@@ -1,5 +1,6 @@
 //! Everything away, in an order that can be repeated: processes, cgroup, directory, poststop hooks.
 
+use super::stages::{ParentStage, staged};
 use crate::cgroups::Stored;
 use crate::error::Result;
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
@@ -14,9 +15,9 @@ use crate::state::StateDir;
 pub(crate) fn destroy(dir: &StateDir, cgroup: Option<&Stored>, hooks: &HookSet, state: &HookState) -> Result<()> {
     if let Some(cgroup) = cgroup {
         // Without a PID namespace of its own, the container's processes outlive their init.
-        cgroup.destroy()?;
+        staged(ParentStage::RemoveCgroup, || cgroup.destroy())?;
     }
-    dir.remove()?;
+    staged(ParentStage::RemoveDirectory, || dir.remove())?;
     run_poststop(hooks, state);
     Ok(())
 }
@@ -29,11 +30,16 @@ pub(crate) fn run_poststop(set: &HookSet, state: &HookState) {
     }
     let document = state.document("stopped", 0);
     let env = hooks::environment_from(caller_environment());
-    for (n, hook) in hooks.iter().enumerate() {
-        if let Err(e) = hooks::run(HookKind::Poststop, n, hook, &document, Setting::new(EnvDefault::Copy(&env))) {
-            log::warn!("{e}");
+    let setting = Setting::new(EnvDefault::Copy(&env));
+    let all = || {
+        for (n, hook) in hooks.iter().enumerate() {
+            if let Err(e) = hooks::run(HookKind::Poststop, n, hook, &document, setting) {
+                log::warn!("{e}");
+            }
         }
-    }
+        Ok(())
+    };
+    let _ = staged(ParentStage::PoststopHooks, all);
 }
 
 /// The caller's environment as execve(2) strings.

@@ -33,6 +33,7 @@ use crate::sys::pidfd::pidfd_send_signal;
 use crate::terminal::console_socket;
 use crate::terminal::foreground::{self, Host};
 use crate::terminal::signals::Signals;
+use crate::trace;
 
 const CREATING: &str = "cannot exec in a container that is still being created";
 
@@ -55,7 +56,8 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let init = container.pidfd()?.ok_or_else(stopped)?;
     let (private, filter) = container.private()?;
     let text = document(request, &private.config_path)?;
-    let process = process(request, &text, &private.config_path)?;
+    let mut found = Vec::new();
+    let process = process(request, &text, &private.config_path, &mut found)?;
     crate::terminal::check(crate::terminal::Request {
         terminal: process.terminal,
         detached: request.detach,
@@ -63,7 +65,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     })?;
     check_preserved(0, request.preserve_fds)?;
     let differing = differing_namespaces(container.init().pid, init.as_fd())?;
-    let plan = plan(request, &process, differing, filter.as_ref(), !private.no_new_keyring)?;
+    let plan = plan(request, &process, found, differing, filter.as_ref(), !private.no_new_keyring)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let agent = match (&filter, &private.seccomp_agent) {
@@ -73,8 +75,10 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
     let mut launch = Launch { container: &container, plan, filter, init, console, agent };
-    let mut spawned = launch.spawn(request).map_err(|e| unless_stopped(&container, e))?;
-    let settled = launch.settle(request, &mut spawned, &signals, pidfd_socket);
+    let spawned = trace::span(|| "clone into the container", || launch.spawn(request));
+    let mut spawned = spawned.map_err(|e| unless_stopped(&container, e))?;
+    let settle = || launch.settle(request, &mut spawned, &signals, pidfd_socket);
+    let settled = trace::span(|| "answer the child until it is ready", settle);
     let master = match settled {
         Ok(master) => master,
         Err(e) => {
@@ -83,9 +87,12 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         }
     };
     container.dir.unlock();
-    if request.detach {
+    if request.detach || trace::is_on() {
         // End of file: the program runs, or said on its stderr why not.
         let _ = spawned.channel.receive();
+        trace::child_closed();
+    }
+    if request.detach {
         started(&spawned);
         return Ok(0);
     }
@@ -121,9 +128,12 @@ fn document(request: &Exec, config_path: &str) -> Result<Vec<u8>> {
 }
 
 /// The process as asked for: process.json as it is, or the bundle's process with the request's changes.
-fn process<'a>(request: &'a Exec, text: &'a [u8], config_path: &str) -> Result<Process<'a>> {
+/// `found` gets the members of process.json that the specification does not have.
+fn process<'a>(request: &'a Exec, text: &'a [u8], config_path: &str, found: &mut Vec<Problem>) -> Result<Process<'a>> {
     if let Some(path) = &request.process {
-        return Ok(spec::process(text, &path.display().to_string())?.value);
+        let document = spec::process(text, &path.display().to_string())?;
+        found.extend(spec::unknown_members(document.unknown));
+        return Ok(document.value);
     }
     let mut process = spec::config(text, config_path)?.value.process.unwrap_or_default();
     process.terminal = request.tty;
@@ -187,6 +197,7 @@ fn unless_stopped(container: &Container, e: Error) -> Error {
 fn plan(
     request: &Exec,
     process: &Process<'_>,
+    found: Vec<Problem>,
     differing: u64,
     filter: Option<&Filter>,
     keyring: bool,
@@ -198,12 +209,11 @@ fn plan(
     let denies_capset = filter.is_some_and(seccomp::denies_capset);
     let root = geteuid().is_root();
     let seccomp = Filter::load(filter, root);
-    let inputs = Inputs { base, available, join: differing, root, seccomp, denies_capset, keyring, id: &request.id };
-    build(process, &inputs, |plan, problems: &mut Vec<Problem>| {
-        if request.process.is_none()
-            && let Err(problem) = capabilities::add(&mut plan.capabilities, &request.caps, available)
-        {
-            problems.push(problem);
+    let (id, strict) = (request.id.as_str(), request.strict);
+    let inputs = Inputs { base, available, join: differing, root, seccomp, denies_capset, keyring, id, strict };
+    build(process, &inputs, found, |plan, problems: &mut Vec<Problem>| {
+        if request.process.is_none() {
+            capabilities::add(&mut plan.capabilities, &request.caps, available, problems);
         }
     })
 }
@@ -249,6 +259,7 @@ impl Launch<'_> {
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();
         let preserve = i32::try_from(request.preserve_fds).unwrap_or(0);
+        let trace = trace::child(steps);
         let (hooks, hook_state, rootfs) =
             (HookSet::default(), HookState::default(), Rootfs::new(&RootfsPlan::default()));
         spawn(&clone, move |channel| {
@@ -267,6 +278,7 @@ impl Launch<'_> {
                 hooks: &hooks,
                 hook_state: &hook_state,
                 preserve,
+                trace,
             };
             child.run()
         })

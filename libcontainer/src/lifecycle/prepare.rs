@@ -1,18 +1,16 @@
 //! `create` and `run` up to the first side effect: read, parse, plan, open what the request names.
 
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
+use super::examine::{config_path, examine};
 use super::request::{Context, Create};
-use crate::error::{Error, ErrorKind, Problem, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostFacts;
-use crate::namespaces;
-use crate::net_devices;
 use crate::notify_socket;
 use crate::plan::{Inputs, Plan};
 use crate::process::child::HookState;
@@ -73,24 +71,8 @@ impl Sockets {
 pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: Option<Sockets>) -> Result<Prepared> {
     check_id(&request.id)?;
     let bundle = bundle_path(&request.bundle)?;
-    let config_path = match &request.config {
-        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-        None => Path::new(&bundle).join("config.json"),
-    };
+    let config_path = config_path(&bundle, request.config.as_deref());
     let text = read_document(&config_path, spec::MAX_CONFIG)?;
-    let document = spec::config(&text, &config_path.display().to_string())?;
-    if request.strict && !document.unknown.is_empty() {
-        let unknown = |p: &String| Problem::new(p.clone(), "unknown-field", "the spec has no such member");
-        return Err(Error::config(document.unknown.iter().map(unknown).collect()));
-    }
-    // As long as the process, like the plan.
-    let spec = ManuallyDrop::new(document.value);
-    terminal::check(terminal::Request {
-        terminal: spec.process.as_ref().is_some_and(|p| p.terminal),
-        detached: start != Start::Foreground,
-        console_socket: request.console_socket.is_some(),
-    })?;
-    check_preserved(request.listen_fds, request.preserve_fds)?;
     let facts = HostFacts::lazy(ctx.rootless);
     let notify = |_: &PathBuf| ctx.root.join(&request.id).join(notify_socket::DIRECTORY).display().to_string();
     let inputs = Inputs {
@@ -100,16 +82,18 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: 
         gate: start == Start::Gate,
         notify_dir: request.notify_socket.as_ref().map(notify),
     };
-    let mut plan = Plan::build(&spec, &facts, &inputs)?;
+    let name = config_path.display().to_string();
+    let (mut plan, joined) = examine(&text, &name, &facts, &inputs, |_, _| ())?.settle(request.strict, &name)?;
     if let Some(agent) = &mut plan.agent {
         // Relative paths are the bundle's; exec connects again, wherever it is called.
         agent.path = Path::new(&bundle).join(&agent.path).display().to_string();
     }
-    report_ignored(&plan, request.strict)?;
-    check_rootfs(&plan)?;
-    let joined = namespaces::open_joined(&plan.namespaces)?;
-    let joins_network = plan.namespaces.join.iter().position(|j| j.flag == namespaces::NET);
-    net_devices::check(&plan.net_devices, joins_network.and_then(|i| joined.get(i)).map(AsFd::as_fd))?;
+    terminal::check(terminal::Request {
+        terminal: plan.process.terminal,
+        detached: start != Start::Foreground,
+        console_socket: request.console_socket.is_some(),
+    })?;
+    check_preserved(request.listen_fds, request.preserve_fds)?;
     let sockets = connected.map_or_else(|| Sockets::connect(request, plan.agent.as_ref()), Ok)?;
     Ok(Prepared {
         joined,
@@ -122,28 +106,14 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: 
             bundle: bundle.clone(),
             annotations: plan.annotations.clone(),
         },
-        config_path: config_path.display().to_string(),
+        config_path: name,
         plan,
         bundle,
     })
 }
 
-/// Fields that have no effect here (deprecated, or without meaning beside another one): a warning each, in strict mode an
-/// error.
-fn report_ignored(plan: &Plan, strict: bool) -> Result<()> {
-    let cgroup = plan.cgroup.as_ref().map_or(&[][..], |c| &c.ignored);
-    let ignored = [cgroup, &plan.rootfs.ignored].concat();
-    if strict && !ignored.is_empty() {
-        return Err(Error::config(ignored));
-    }
-    for problem in &ignored {
-        log::warn!("{problem}");
-    }
-    Ok(())
-}
-
 /// The bundle's path without symbolic links: what is below it is opened without following any.
-fn bundle_path(bundle: &Path) -> Result<String> {
+pub(crate) fn bundle_path(bundle: &Path) -> Result<String> {
     let path = if bundle.as_os_str().is_empty() { Path::new(".") } else { bundle };
     let fail = |e| Error::kernel(format!("open bundle {}", path.display()), e);
     let fd =
@@ -183,8 +153,8 @@ pub(crate) fn read_document(path: &Path, limit: usize) -> Result<Vec<u8>> {
 
 /// The root filesystem must be there, a directory, and reached without symbolic links: whoever could change one of them
 /// could choose what is mounted (CVE-2019-19921).
-fn check_rootfs(plan: &Plan) -> Result<()> {
-    let path = plan.rootfs_path.to_string_lossy();
+pub(crate) fn check_rootfs(path: &std::ffi::CStr) -> Result<()> {
+    let path = path.to_string_lossy();
     match open_rootfs(Path::new(&*path)) {
         Ok(_) => Ok(()),
         Err(Errno::ELOOP) => {

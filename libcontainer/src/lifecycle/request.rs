@@ -112,6 +112,8 @@ pub struct Exec {
     pub pid_file: Option<PathBuf>,
     /// As in [`Create`], counted from 3.
     pub preserve_fds: u32,
+    /// Fields of the process that have no effect are errors, members that the spec does not have among them.
+    pub strict: bool,
 }
 
 /// `update`: limits given one by one; absent keeps what is.

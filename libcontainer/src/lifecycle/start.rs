@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::container::{Container, GATE};
 use super::destroy::{caller_environment, destroy};
 use super::request::{Context, Status};
+use super::stages::{ParentStage, staged};
 use crate::error::{Error, Result};
 use crate::hooks::{self, EnvDefault, HookKind, Setting};
 use crate::notify_socket::NotifySocket;
@@ -41,11 +42,14 @@ pub fn start(ctx: &Context, id: &str, notify_socket: Option<&Path>) -> Result<()
         _ => None,
     };
     let Some(gate) = container.open_gate()? else { return refuse(STOPPED) };
-    nix::unistd::write(&gate, b"s").map_err(|e| Error::kernel(format!("write {}/{GATE}", container.dir.path()), e))?;
-    container.dir.unlink(GATE)?;
+    staged(ParentStage::OpenGate, || {
+        let written = nix::unistd::write(&gate, b"s");
+        written.map_err(|e| Error::kernel(format!("write {}/{GATE}", container.dir.path()), e))?;
+        container.dir.unlink(GATE)
+    })?;
     // Not under the lock: hooks in the container may take their time, and `delete --force` must not wait for them.
     container.dir.unlock();
-    wait_for_execve(gate.as_fd())?;
+    staged(ParentStage::Execve, || wait_for_execve(gate.as_fd()))?;
     poststart(ctx, &container)?;
     match (notify, container.pidfd()?) {
         (Some(notify), Some(pidfd)) => notify.wait(container.init().pid, pidfd.as_fd()).map(drop),
@@ -73,9 +77,9 @@ fn poststart(ctx: &Context, container: &Container) -> Result<()> {
     }
     let document = hook_state(container).document("running", container.init().pid);
     let env = hooks::environment_from(caller_environment());
-    let Err(e) = hooks::run_all(HookKind::Poststart, hooks, &document, Setting::new(EnvDefault::Copy(&env))) else {
-        return Ok(());
-    };
+    let setting = Setting::new(EnvDefault::Copy(&env));
+    let run = || hooks::run_all(HookKind::Poststart, hooks, &document, setting);
+    let Err(e) = staged(ParentStage::PoststartHooks, run) else { return Ok(()) };
     // runtime-spec runtime.md, "Lifecycle" 10: stop the container and go on with its deletion.
     // Deleted meanwhile: then only the hook's failure is left to tell.
     let Ok(container) = Container::open_locked(ctx, container.dir.id(), true, CREATING) else { return Err(e) };

@@ -26,7 +26,7 @@ pub(super) fn params(
     for (i, flag) in &options.super_flags {
         if bind {
             let message = format!("{flag} belongs to the file system, which a bind mount does not change");
-            ignored.push(Problem::new(format!("{pointer}/options/{i}"), "ignored", message));
+            ignored.push(Problem::dropped(format!("{pointer}/options/{i}"), "ignored", message));
         } else {
             out.extend(c_string(flag).map(|key| Param { key, value: None }));
         }

@@ -1,6 +1,6 @@
 //! The plan of a further process in a running container.
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Problem, Result};
 use crate::namespaces;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::{Act, EXEC_ORDER, Stage, Step, in_order};
@@ -37,27 +37,27 @@ pub struct Inputs<'a> {
     pub keyring: bool,
     /// Name of the container's session keyring, unless create made none.
     pub id: &'a str,
+    /// Whether a field without effect is an error.
+    pub strict: bool,
 }
 
-/// Decides everything; `adjust` applies the flags of the command line to the plan.
+/// Decides everything; `adjust` applies the flags of the command line to the plan. `problems` are those of reading.
 ///
 /// # Errors
 /// All problems at once.
 pub fn build(
     process: &Process<'_>,
     inputs: &Inputs<'_>,
+    mut problems: Vec<Problem>,
     adjust: impl FnOnce(&mut ProcessPlan, &mut Vec<Problem>),
 ) -> Result<ExecPlan> {
-    let mut problems = Vec::new();
     let mut process = process_plan::plan(process, inputs.base, inputs.available, &mut problems);
     adjust(&mut process, &mut problems);
     if inputs.denies_capset && !process.no_new_privileges {
         let message = "without noNewPrivileges the container's seccomp profile must allow capset: the runtime needs it after the load";
         problems.push(Problem::new(format!("{}/noNewPrivileges", inputs.base), "seccomp-init", message));
     }
-    if !problems.is_empty() {
-        return Err(Error::config(problems));
-    }
+    super::warn(&Problem::settle(problems, inputs.strict)?);
     process.keep_sys_admin = inputs.seccomp != Load::Never && !process.no_new_privileges;
     let oom_score = if inputs.root { None } else { process.oom_score_adj.take() };
     let steps = in_order(EXEC_ORDER, 32, |stage, out| match stage {

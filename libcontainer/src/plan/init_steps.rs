@@ -156,5 +156,5 @@ impl Parts<'_> {
 }
 
 fn rootfs_step(planned: rootfs::Planned) -> Step {
-    Step { act: Act::Rootfs(planned.step), pointer: planned.pointer }
+    Step { act: Act::Rootfs(planned.step), pointer: planned.pointer, stage: Stage::None }
 }

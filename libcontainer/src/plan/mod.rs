@@ -64,6 +64,15 @@ pub struct Plan {
     pub resources: serde_json::Value,
 }
 
+/// What is known of a container that cannot be, for further questions to the host.
+#[derive(Debug)]
+pub struct Outline {
+    /// Absolute path of the root filesystem on the host.
+    pub rootfs_path: CString,
+    /// Namespaces to make and to join.
+    pub namespaces: NamespacePlan,
+}
+
 /// What the plan needs to know besides the configuration.
 #[derive(Debug)]
 pub struct Inputs<'a> {
@@ -86,27 +95,42 @@ impl Plan {
     /// `ErrorKind::Config` with all problems; or the host's facts cannot be had.
     pub fn build(spec: &Spec<'_>, facts: &HostFacts, inputs: &Inputs<'_>) -> Result<Plan> {
         let mut problems = Vec::new();
+        let plan = Plan::decide(spec, facts, inputs, &mut problems)?;
+        warn(&Problem::settle(problems, inputs.request.strict)?);
+        plan.map_err(|_| Error::new(crate::error::ErrorKind::Internal, "internal", "no problem, but no plan"))
+    }
+
+    /// Decides everything that can be decided, and adds what is wrong to `problems`, fields without effect included.
+    ///
+    /// # Errors
+    /// The host's facts cannot be had.
+    pub fn decide(
+        spec: &Spec<'_>,
+        facts: &HostFacts,
+        inputs: &Inputs<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<std::result::Result<Plan, Outline>> {
         let nothing = Linux::default();
         let with_notify = inputs.notify_dir.as_deref().map(|dir| with_notify_mount(spec, dir));
         let spec = with_notify.as_ref().unwrap_or(spec);
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
-        check_document(spec, linux, &mut problems);
-        let mut namespaces = namespaces::plan(linux, &mut problems);
-        check_privilege(&namespaces, facts, &mut problems);
-        let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, &mut problems);
+        check_document(spec, linux, problems);
+        let mut namespaces = namespaces::plan(linux, problems);
+        check_privilege(&namespaces, facts, problems);
+        let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, problems);
         let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
         let nothing = Process::default();
         let process = spec.process.as_ref().unwrap_or_else(|| {
             problems.push(Problem::new("/process", "required", "process property must not be empty"));
             &nothing
         });
-        let mut process = process_plan::plan(process, "/process", available, &mut problems);
+        let mut process = process_plan::plan(process, "/process", available, problems);
         if let Some(maps) = &mut namespaces.id_maps {
-            user::decide(maps, linux, facts.caller(), user::find_helper, &mut problems);
+            user::decide(maps, linux, facts.caller(), user::find_helper, problems);
             process.set_groups = !maps.deny_groups;
         }
         if !process.set_groups {
-            user::check_groups(&process.groups, "/process", &mut problems);
+            user::check_groups(&process.groups, "/process", problems);
         }
         if inputs.notify_dir.is_some() {
             process.env_push(notify_socket::ENVIRONMENT);
@@ -115,24 +139,24 @@ impl Plan {
             process.env_push(&format!("LISTEN_FDS={}", inputs.request.listen_fds));
             process.env_push("LISTEN_PID=1");
         }
-        let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, &mut problems)?;
-        let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, &mut problems);
+        let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
+        let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         let notifies = seccomp.as_ref().is_some_and(Filter::has_listener);
-        let net_devices = plan_net_devices(linux, facts, &namespaces, &mut problems);
-        let hooks = plan_hooks(spec, &mut problems);
+        let net_devices = plan_net_devices(linux, facts, &namespaces, problems);
+        let hooks = plan_hooks(spec, problems);
         let views = match (&cgroup, inputs.cgroup_driver) {
             // None that the caller may make: the container stays in the caller's.
             (Some(cgroup), _) if cgroup.places.is_empty() && facts.rootless() => facts.layout()?.own_views(),
             (Some(cgroup), _) => cgroup.mount_views(),
-            (None, CgroupDriver::Disabled) => inherited_views(spec, facts, &mut problems)?,
+            (None, CgroupDriver::Disabled) => inherited_views(spec, facts, problems)?,
             (None, _) => Vec::new(),
         };
         let mount_facts = mount_facts(spec, &rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
-        let mut rootfs = rootfs::plan(spec, &mount_facts, &mut problems);
-        let names = Names::new(spec, inputs, &namespaces, &mut problems);
-        if !problems.is_empty() {
-            return Err(Error::config(problems));
+        let mut rootfs = rootfs::plan(spec, &mount_facts, problems);
+        let names = Names::new(spec, inputs, &namespaces, problems);
+        if problems.iter().any(|p| !p.dropped) {
+            return Ok(Err(Outline { rootfs_path, namespaces }));
         }
         // The child's own affair, as long as it is dumpable, when the parent could not open the file of one that is not.
         let oom_score = if facts.is_root() { None } else { process.oom_score_adj.take() };
@@ -148,7 +172,7 @@ impl Plan {
             net_devices: !net_devices.is_empty(),
         };
         let steps = parts.steps(&mut rootfs, names);
-        Ok(Plan {
+        Ok(Ok(Plan {
             oci_version: spec.oci_version.as_deref().unwrap_or_default().to_owned(),
             annotations: spec
                 .annotations
@@ -168,7 +192,14 @@ impl Plan {
             net_devices,
             hooks,
             steps,
-        })
+        }))
+    }
+}
+
+/// Fields without effect, each as one warning.
+pub(crate) fn warn(dropped: &[Problem]) {
+    for problem in dropped {
+        log::warn!("{problem}");
     }
 }
 
@@ -209,6 +240,17 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
     }
     if spec.annotations.0.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
+    }
+    for (given, field) in [
+        (spec.windows.is_some(), "windows"),
+        (spec.solaris.is_some(), "solaris"),
+        (spec.zos.is_some(), "zos"),
+        (spec.freebsd.is_some(), "freebsd"),
+        (spec.vm.is_some(), "vm"),
+    ] {
+        if given {
+            problems.push(Problem::dropped(format!("/{field}"), "platform", "a section of another platform"));
+        }
     }
     let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
     for (asked, field) in [
@@ -271,6 +313,7 @@ fn plan_cgroup(
     if facts.rootless() {
         plan.leave_out(facts.layout()?, cgroups::refusal, problems);
     }
+    problems.extend(plan.ignored.iter().cloned());
     Ok(Some(plan))
 }
 

@@ -6,7 +6,7 @@ use crate::seccomp::Load;
 
 /// A step with its pointer.
 pub(crate) fn step(act: Act, pointer: &str) -> Step {
-    Step { act, pointer: pointer.to_owned() }
+    Step { act, pointer: pointer.to_owned(), stage: Stage::None }
 }
 
 /// Fills the stages from the terminal to execve. `init` is false for exec.

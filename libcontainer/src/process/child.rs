@@ -18,6 +18,7 @@ use crate::sys::exec::{self, close_range, reset_signals, set_signal_mask};
 use crate::sys::{clone, ids, netlink, ns, prctl};
 use crate::terminal::pty::Pty;
 use crate::terminal::{WindowSize, console_socket};
+use crate::trace::ChildTrace;
 use crate::{cgroups, keyring, loopback, seccomp};
 
 /// Why a step failed: the kernel's number (0 for none) and a detail.
@@ -92,6 +93,8 @@ pub struct Child<'p> {
     pub hook_state: &'p HookState,
     /// How many descriptors above 2 the program gets.
     pub preserve: i32,
+    /// Where the times of the steps go, when somebody wants them.
+    pub trace: Option<ChildTrace>,
 }
 
 /// What hooks in the container are told.
@@ -123,15 +126,23 @@ impl Child<'_> {
             exec::close(fd);
         }
         clone::become_child(self.channel.as_fd());
+        crate::trace::leave();
         let steps = self.steps;
+        let mut trace = self.trace;
         let mut reported = false;
         for (index, step) in steps.iter().enumerate() {
             plant(index);
+            if let Some(trace) = &mut trace {
+                trace.begin(index, &step.act);
+            }
             // The first act after the parent's answer to `Ready`: it has stopped listening.
             if matches!(step.act, Act::OutliveParent) {
                 reported = true;
             }
             if let Err(failure) = self.apply(index, &step.act) {
+                if let Some(trace) = &trace {
+                    trace.failed(index);
+                }
                 if reported {
                     // The container's stderr is what is left.
                     finish::say_on_stderr(failure.text.as_bytes(), failure.errno);

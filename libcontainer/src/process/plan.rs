@@ -70,9 +70,21 @@ impl ProcessPlan {
     }
 }
 
+/// Members of other platforms, which have no meaning here.
+fn drop_foreign(process: &Process<'_>, base: &str, problems: &mut Vec<Problem>) {
+    let given = |s: &Option<Str<'_>>| s.as_deref().is_some_and(|s| !s.is_empty());
+    let username = process.user.as_ref().is_some_and(|u| given(&u.username));
+    for (asked, field) in [(given(&process.command_line), "commandLine"), (username, "user/username")] {
+        if asked {
+            problems.push(Problem::dropped(format!("{base}/{field}"), "platform", "only for Windows"));
+        }
+    }
+}
+
 /// Decides everything about `process`; `base` is its JSON pointer, `available` what capabilities can be granted.
 pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Vec<Problem>) -> ProcessPlan {
     refuse_unsupported(process, base, problems);
+    drop_foreign(process, base, problems);
     let argv = c_strings(&process.args, &format!("{base}/args"), problems);
     if process.args.is_empty() || process.args.first().is_some_and(|a| a.is_empty()) {
         problems.push(Problem::new(format!("{base}/args"), "args", "process.args must not be empty"));
@@ -98,7 +110,7 @@ pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Ve
         groups: user.additional_gids,
         set_groups: true,
         umask: user.umask.unwrap_or(0o022) & 0o777,
-        capabilities: capabilities::plan(process.capabilities.as_ref(), available),
+        capabilities: capabilities::plan(process.capabilities.as_ref(), base, available, problems),
         rlimits: rlimits::plan(&process.rlimits, base, problems),
         no_new_privileges: process.no_new_privileges.unwrap_or(false),
         keep_sys_admin: false,

@@ -121,11 +121,16 @@ pub struct Step {
     pub act: Act,
     /// JSON pointer, empty when no field is to blame.
     pub pointer: String,
+    /// The line of the order table that it belongs to; [`in_order`] fills it in.
+    pub stage: Stage,
 }
 
 /// A group of steps in the order tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stage {
+    /// Not in a list yet.
+    #[default]
+    None,
     /// [`Act::Attach`].
     Attach,
     /// A joined user namespace, and the fork inside it.
@@ -297,11 +302,33 @@ impl fmt::Display for Act {
     }
 }
 
+impl Stage {
+    /// The kernel's reason for its place in `table`.
+    pub fn reason(self, table: &[(Stage, &'static str)]) -> &'static str {
+        table.iter().find(|(stage, _)| *stage == self).map_or("", |(_, reason)| *reason)
+    }
+}
+
+/// In lower-case words: `create container hooks`.
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, letter) in format!("{self:?}").chars().enumerate() {
+            if i > 0 && letter.is_ascii_uppercase() {
+                f.write_str(" ")?;
+            }
+            fmt::Write::write_char(f, letter.to_ascii_lowercase())?;
+        }
+        Ok(())
+    }
+}
+
 /// Puts the acts of every stage into the order of `table`.
 pub fn in_order(table: &[(Stage, &str)], expected: usize, mut acts_of: impl FnMut(Stage, &mut Vec<Step>)) -> Vec<Step> {
     let mut steps = Vec::with_capacity(expected);
     for (stage, _) in table {
+        let first = steps.len();
         acts_of(*stage, &mut steps);
+        steps.iter_mut().skip(first).for_each(|step| step.stage = *stage);
     }
     steps
 }

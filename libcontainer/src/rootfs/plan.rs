@@ -70,8 +70,6 @@ pub struct RootfsPlan {
     pub restrict: Vec<Planned>,
     /// How many mounts are kept for the change to read-only.
     pub(crate) kept: usize,
-    /// Option words without effect.
-    pub(crate) ignored: Vec<Problem>,
 }
 
 impl RootfsPlan {
@@ -85,7 +83,6 @@ impl RootfsPlan {
             enter: Vec::with_capacity(4),
             restrict: Vec::with_capacity(spec.mounts.len() / 4 + paths + 4),
             kept: 0,
-            ignored: Vec::new(),
         }
     }
 }
@@ -112,7 +109,7 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
     let mounts = mount_plan::plan(spec, facts, problems);
     out.prepare.extend(mounts.steps);
     out.kept = mounts.kept;
-    out.ignored = mounts.ignored;
+    problems.extend(mounts.ignored);
     let nodes = linux.map_or(&[][..], |l| &l.devices);
     // After the mounts, which may provide /dev; before the pivot, because a node may have to be bound from the host.
     out.prepare.extend(devices::plan(nodes, facts, mounts.dev_is_bound, problems));

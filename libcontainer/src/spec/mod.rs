@@ -57,21 +57,52 @@ pub fn resources<'a>(text: &'a [u8], name: &str) -> Result<Document<Resources<'a
 }
 
 fn document<'a, T: FromJson<'a>>(text: &'a [u8], name: &str) -> Result<Document<T>> {
+    match partial(text, name)? {
+        Partial { value: Some(value), unknown, problems } if problems.is_empty() => Ok(Document { value, unknown }),
+        Partial { problems, .. } => Err(type_errors(problems, name)),
+    }
+}
+
+/// What could be read of a document, and what was wrong with the rest.
+#[derive(Debug)]
+pub struct Partial<T> {
+    /// The typed model without the members that have problems; `None` when the whole is not an object.
+    pub value: Option<T>,
+    /// JSON pointers of ignored members.
+    pub unknown: Vec<String>,
+    /// Type errors. Not empty when there is no value.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads what can be read of config.json.
+///
+/// # Errors
+/// `ErrorKind::Config`: not JSON.
+pub fn partial_config<'a>(text: &'a [u8], name: &str) -> Result<Partial<Spec<'a>>> {
+    partial(text, name)
+}
+
+fn partial<'a, T: FromJson<'a>>(text: &'a [u8], name: &str) -> Result<Partial<T>> {
     let value =
         json::parse(text).map_err(|e| Error::new(ErrorKind::Config, "config-json", format!("parse {name}: {e}")))?;
     let mut reader = Reader::default();
-    let read = T::from_json(value, &mut reader);
-    match read {
-        Some(value) if reader.problems.is_empty() => Ok(Document { value, unknown: reader.unknown }),
-        _ => {
-            if reader.problems.is_empty() {
-                reader.problems.push(Problem::new("", "config-type", format!("{name} is null, expected an object")));
-            }
-            let mut e = Error::config(reader.problems);
-            e.message = format!("parse {name}: {}", e.message);
-            Err(e)
-        }
+    let value = T::from_json(value, &mut reader);
+    if value.is_none() && reader.problems.is_empty() {
+        reader.problems.push(Problem::new("", "config-type", format!("{name} is null, expected an object")));
     }
+    Ok(Partial { value, unknown: reader.unknown, problems: reader.problems })
+}
+
+/// Type errors as one error that names the document.
+pub fn type_errors(problems: Vec<Problem>, name: &str) -> Error {
+    let mut e = Error::config(problems);
+    e.message = format!("parse {name}: {}", e.message);
+    e
+}
+
+/// Members that the specification does not have: nothing comes of them.
+pub fn unknown_members(pointers: Vec<String>) -> impl Iterator<Item = Problem> {
+    pointers.into_iter().map(|p| Problem::dropped(p, "unknown-field", "the spec has no such member"))
 }
 
 #[cfg(test)]

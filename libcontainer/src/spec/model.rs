@@ -33,15 +33,15 @@ object! {
         /// The Linux part.
         linux: Option<Linux<'a>> = "linux",
         /// Other platforms: not looked at.
-        windows: Opaque = "windows",
+        windows: Option<Opaque> = "windows",
         /// Other platforms: not looked at.
-        solaris: Opaque = "solaris",
+        solaris: Option<Opaque> = "solaris",
         /// Other platforms: not looked at.
-        zos: Opaque = "zos",
+        zos: Option<Opaque> = "zos",
         /// Other platforms: not looked at.
-        freebsd: Opaque = "freebsd",
+        freebsd: Option<Opaque> = "freebsd",
         /// Virtual machines: not looked at.
-        vm: Opaque = "vm",
+        vm: Option<Opaque> = "vm",
     }
 }
 

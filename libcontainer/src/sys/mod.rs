@@ -28,6 +28,7 @@ pub mod ns;
 pub mod pidfd;
 pub mod prctl;
 pub mod seccomp;
+pub mod shared;
 pub mod signalfd;
 pub mod socket;
 pub mod spawn;

@@ -115,7 +115,7 @@ impl Limits<'_> {
 
     /// A field that has no effect here, as the spec allows.
     pub fn ignored(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.plan.ignored.push(Problem::new(pointer, "ignored", message));
+        self.plan.ignored.push(Problem::dropped(pointer, "ignored", message));
     }
 }
 
