@@ -8,6 +8,8 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::cgroups::Layout;
 use crate::error::Result;
+use crate::namespaces::NamespacePlan;
+use crate::namespaces::joined::{self, JoinedUser};
 use crate::namespaces::user::Caller;
 use crate::sys::ids::capget;
 
@@ -61,6 +63,11 @@ impl HostFacts {
         *self.permitted.get_or_init(|| capget().map_or(0, |sets| sets.permitted))
     }
 
+    /// The newest ABI of the kernel's Landlock, 0 without.
+    pub fn landlock_abi(&self) -> u32 {
+        crate::sys::landlock::abi()
+    }
+
     /// Whether the kernel knows all of these `SECCOMP_FILTER_FLAG_*`.
     pub fn takes_seccomp_flags(&self, flags: u32) -> bool {
         crate::seccomp::kernel_takes(flags)
@@ -75,6 +82,14 @@ impl HostFacts {
     pub fn caller(&self) -> Caller {
         let (uid, gid) = if self.as_root { (0, 0) } else { (geteuid().as_raw(), getegid().as_raw()) };
         Caller { uid, gid, capabilities: self.permitted() }
+    }
+
+    /// The user namespace that `plan` joins.
+    ///
+    /// # Errors
+    /// As [`joined::look`].
+    pub fn joined_user(&self, plan: &NamespacePlan) -> Result<JoinedUser> {
+        joined::look(plan)
     }
 
     /// Whether cgroup permissions may be missing. Root of a user namespace is not told apart from root here, since that

@@ -58,6 +58,8 @@ pub mod hooks;
 pub mod host;
 #[doc(hidden)]
 pub mod keyring;
+#[doc(hidden)]
+pub mod landlock;
 pub mod lifecycle;
 #[doc(hidden)]
 pub mod loopback;

@@ -11,12 +11,14 @@ mod devices;
 mod exec;
 mod hooks;
 mod idmap;
+mod landlock;
 mod lifecycle;
 mod limits;
 mod mount_effects;
 mod mount_links;
 mod mounts;
 mod namespaces;
+mod nesting;
 mod net_devices;
 mod plan;
 mod process;
@@ -29,6 +31,7 @@ mod stdio;
 mod trace;
 mod unsupported;
 mod update;
+mod userns;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -59,12 +62,14 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         hooks::cases(),
         idmap::cases(),
+        landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
         mount_effects::cases(),
         mount_links::cases(),
         mounts::cases(),
         namespaces::cases(),
+        nesting::cases(),
         net_devices::cases(),
         plan::cases(),
         process::cases(),
@@ -77,6 +82,7 @@ pub fn all() -> Vec<Case> {
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        userns::cases(),
     ]
     .into_iter()
     .flatten()

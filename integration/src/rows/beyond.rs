@@ -10,7 +10,7 @@ const ROWS: &[Row] = &[
     row("beyond/plan", "a config is checked without running it, and shows what would be done", ""),
     row("beyond/trace", "the times of a create can be seen", ""),
     row("beyond/strict", "strict mode makes every warning and unknown member an error", ""),
-    pending("beyond/landlock", "Landlock by annotation"),
+    row("beyond/landlock", "Landlock by annotation: files, ports and scopes, in exec too", ""),
     pending("beyond/low-memory", "a create that runs out of memory says so"),
     row("beyond/creating", "the status creating can be seen", "decisions::creating_is_visible"),
     row("crash/kill", "SIGKILL of create, then delete --force", ""),

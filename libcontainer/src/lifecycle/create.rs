@@ -253,8 +253,8 @@ impl Creation {
         }
         let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
         let mut rootfs = Rootfs::new(&plan.rootfs);
-        if let Some(maps) = &plan.namespaces.id_maps {
-            open_hidden_sources(&mut rootfs, &mut plan.steps, maps)?;
+        if let Some(ids) = plan.namespaces.root_ids() {
+            open_hidden_sources(&mut rootfs, &mut plan.steps, ids)?;
         }
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
         let seccomp = plan.seccomp.as_ref();

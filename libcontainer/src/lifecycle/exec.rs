@@ -14,6 +14,7 @@ use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::hooks::HookSet;
+use crate::landlock;
 use crate::namespaces::{self, KINDS};
 use crate::plan::exec::{ExecPlan, Inputs, build};
 use crate::process::child::{Child, HookState};
@@ -24,8 +25,8 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::notify::Agent;
 use crate::seccomp::{self, Filter};
 use crate::spec::{self, Process, User};
-use crate::state::State;
 use crate::state::dir::write_pid_file;
+use crate::state::{Private, State};
 use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
@@ -65,7 +66,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     })?;
     check_preserved(0, request.preserve_fds)?;
     let differing = differing_namespaces(container.init().pid, init.as_fd())?;
-    let plan = plan(request, &process, found, differing, filter.as_ref(), !private.no_new_keyring)?;
+    let plan = plan(request, &process, found, differing, filter.as_ref(), &private)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let agent = match (&filter, &private.seccomp_agent) {
@@ -200,7 +201,7 @@ fn plan(
     found: Vec<Problem>,
     differing: u64,
     filter: Option<&Filter>,
-    keyring: bool,
+    private: &Private,
 ) -> Result<ExecPlan> {
     let user_namespace = differing & namespaces::USER != 0;
     let available =
@@ -209,11 +210,15 @@ fn plan(
     let denies_capset = filter.is_some_and(seccomp::denies_capset);
     let root = geteuid().is_root();
     let seccomp = Filter::load(filter, root);
+    let keyring = !private.no_new_keyring;
     let (id, strict) = (request.id.as_str(), request.strict);
     let inputs = Inputs { base, available, join: differing, root, seccomp, denies_capset, keyring, id, strict };
     build(process, &inputs, found, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none() {
             capabilities::add(&mut plan.capabilities, &request.caps, available, problems);
+        }
+        if let Some(text) = &private.landlock {
+            landlock::plan(text, crate::sys::landlock::abi(), plan, problems);
         }
     })
 }

@@ -228,6 +228,10 @@ impl Planner<'_, '_> {
             // Destinations below it may have to be made first.
             keep = self.defer_readonly(&mut one);
         }
+        if self.facts.user_ns && recursive && source.as_bytes() == b"/sys" {
+            // The cgroup trees below are writable where the caller's ids may write (CVE-2023-25809): `ro` is meant for them too.
+            one.flags.rec_attr.set |= one.flags.attr.set & MOUNT_ATTR_RDONLY;
+        }
         Some(Step::Bind(Bind {
             calls: one.flags.calls(!recursive),
             procfs: one.dest.as_bytes() == b"proc",

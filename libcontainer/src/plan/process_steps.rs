@@ -40,6 +40,7 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, i
             push(Act::OutliveParent, "");
         }
         Stage::Close => push(Act::CloseDescriptors, ""),
+        Stage::Landlock if process.landlock.is_some() => push(Act::Landlock, "/annotations/org.wherry.landlock"),
         Stage::Listener | Stage::Seccomp => {
             match (stage, seccomp) {
                 (Stage::Listener, Load::WithListener { dumpable }) => {

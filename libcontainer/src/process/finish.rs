@@ -15,6 +15,7 @@ use super::plan::ProcessPlan;
 use super::steps::Act;
 use crate::capabilities::{CAP_SETGID, CAP_SYS_ADMIN};
 use crate::error::errno_words;
+use crate::landlock::Domain;
 use crate::rootfs::file::read_small_file;
 use crate::sys::exec::execve;
 use crate::sys::{home, ids, prctl};
@@ -41,6 +42,7 @@ pub fn apply(act: &Act, process: &mut ProcessPlan) -> Result<(), Failure> {
         Act::FinishCapabilities => Ok(process.capabilities.finish()?),
         Act::Home => find_home(process),
         Act::FindProgram => find_program(process),
+        Act::Landlock => process.landlock.as_ref().map_or(Ok(()), Domain::enter),
         Act::Umask(mask) => {
             ids::umask(*mask);
             Ok(())

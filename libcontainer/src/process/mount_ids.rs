@@ -103,7 +103,7 @@ fn refused(act: &Act, errno: Errno) -> Error {
 ///
 /// # Errors
 /// Why one could not be opened, with its place.
-pub fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMaps) -> Result<()> {
+pub fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], ids: (u32, u32)) -> Result<()> {
     let mut pointers = Vec::new();
     let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
         Act::Rootfs(step) => {
@@ -112,7 +112,7 @@ pub fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMap
         }
         _ => None,
     });
-    let opened = rootfs.open_sources(acts, maps.root_uid, maps.root_gid);
+    let opened = rootfs.open_sources(acts, ids.0, ids.1);
     opened.map_err(|(i, e)| {
         Error::kernel(format!("open a bind source: {}", e.what), e.errno)
             .at(pointers.get(i).cloned().unwrap_or_default())

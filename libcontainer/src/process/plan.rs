@@ -6,6 +6,7 @@ use std::ffi::CString;
 
 use crate::capabilities::{self, CapabilityPlan};
 use crate::error::Problem;
+use crate::landlock::Domain;
 use crate::rlimits::{self, Limit};
 use crate::spec::{Process, Str};
 use crate::sys::exec::StringArray;
@@ -48,6 +49,8 @@ pub struct ProcessPlan {
     pub rlimits: Vec<Limit>,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
+    /// What Landlock keeps it from.
+    pub landlock: Option<Domain>,
     /// CAP_SYS_ADMIN stays until the seccomp filter is loaded, which without no_new_privs needs it.
     pub keep_sys_admin: bool,
     /// Value for oom_score_adj.
@@ -113,6 +116,7 @@ pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Ve
         capabilities: capabilities::plan(process.capabilities.as_ref(), base, available, problems),
         rlimits: rlimits::plan(&process.rlimits, base, problems),
         no_new_privileges: process.no_new_privileges.unwrap_or(false),
+        landlock: None,
         keep_sys_admin: false,
         oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,

@@ -89,6 +89,8 @@ pub enum Act {
     FindProgram,
     /// umask(2).
     Umask(u32),
+    /// landlock_restrict_self(2).
+    Landlock,
     /// Tell the parent that all is ready, wait for its word.
     Ready,
     /// PR_SET_PDEATHSIG off.
@@ -165,6 +167,8 @@ pub enum Stage {
     Identity,
     /// HOME and the look-up of the program.
     Program,
+    /// A Landlock domain.
+    Landlock,
     /// Syscall filter with a listener.
     Listener,
     /// Report, and what the parent's answer allows.
@@ -213,6 +217,10 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
     (Stage::Identity, "bounding set first (CAP_SETPCAP), then ids with kept capabilities, then capset, ambient last"),
     (Stage::Program, "as the user: a root-squashed file system answers only to the right one"),
     (
+        Stage::Landlock,
+        "after our own look-ups, which no rule need allow; before the filter, which need not allow landlock_*(2); before Ready, so that create tells of a path that is not there",
+    ),
+    (
         Stage::Listener,
         "the parent must be there to take the listener, and the container be `creating` when the agent hears of it",
     ),
@@ -241,6 +249,7 @@ pub const EXEC_ORDER: &[(Stage, &str)] = &[
     (Stage::NoNewPrivileges, "before seccomp"),
     (Stage::Identity, "as for init"),
     (Stage::Program, "as the user, inside the container"),
+    (Stage::Landlock, "as for init: the same domain"),
     (Stage::Listener, "as for init; after all that an agent need not answer"),
     (Stage::Ready, "the pid file is written only for a process that will run"),
     (Stage::Close, "no host descriptor survives"),
@@ -288,6 +297,7 @@ impl fmt::Display for Act {
             Act::Home => f.write_str("find HOME"),
             Act::FindProgram => f.write_str("find the program"),
             Act::Umask(mask) => write!(f, "umask {mask:04o}"),
+            Act::Landlock => f.write_str("enter the Landlock domain"),
             Act::Ready => f.write_str("report ready"),
             Act::OutliveParent => f.write_str("disarm the parent death signal"),
             Act::CloseDescriptors => f.write_str("close descriptors"),
@@ -363,6 +373,12 @@ mod tests {
             (Stage::Gate, Stage::Seccomp),
             (Stage::Seccomp, Stage::StartContainerHooks),
             (Stage::NoNewPrivileges, Stage::Seccomp),
+            (Stage::Program, Stage::Landlock),
+            (Stage::NoNewPrivileges, Stage::Landlock),
+            (Stage::Identity, Stage::Landlock),
+            (Stage::Landlock, Stage::Listener),
+            (Stage::Landlock, Stage::Seccomp),
+            (Stage::Landlock, Stage::StartContainerHooks),
             (Stage::Program, Stage::Listener),
             (Stage::NoNewPrivileges, Stage::Listener),
             (Stage::Listener, Stage::Ready),

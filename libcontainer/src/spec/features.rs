@@ -111,7 +111,7 @@ fn value(version: &str, commit: &str) -> Value {
             "netDevices": {"enabled": true},
         },
         "annotations": annotations,
-        "potentiallyUnsafeConfigAnnotations": ["bundle"],
+        "potentiallyUnsafeConfigAnnotations": ["bundle", crate::landlock::ANNOTATION],
     })
 }
 

@@ -163,6 +163,9 @@ pub struct Private {
     /// Who answers the program's NOTIFY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp_agent: Option<Agent>,
+    /// Text of the annotation org.wherry.landlock, which holds for exec as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<String>,
     /// Capabilities, user and so on of the configured process are read from the bundle; this names the file.
     #[serde(default)]
     pub config_path: String,

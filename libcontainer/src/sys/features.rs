@@ -34,6 +34,7 @@ pub const FEATURES: &[Feature] = &[
     feature("CLONE_NEWTIME, timens_offsets", (5, 6), "a time namespace and its offsets", ""),
     feature("setns with a pidfd", (5, 8), "exec: all namespaces of init by one call", ""),
     feature("ioctl_ns NS_GET_NSTYPE", (4, 11), "the type of a namespace file, before it is joined", ""),
+    feature("ioctl_ns NS_GET_USERNS", (4, 9), "whether a joined user namespace owns the other joined ones", ""),
     feature("pidfd_open(2)", (5, 3), "later commands hold init by it", ""),
     feature("pidfd_send_signal(2)", (5, 1), "kill, without hitting a later process of the same number", ""),
     feature("pidfd_getfd(2)", (5, 6), "takes the listener of a filter with SCMP_ACT_NOTIFY out of the container's process", ""),
@@ -59,7 +60,13 @@ pub const FEATURES: &[Feature] = &[
     feature("close_range(2)", (5, 9), "nothing but stdio and what was asked for reaches the program", ""),
     feature("close_range CLOSE_RANGE_CLOEXEC", (5, 11), "the caller's descriptors are not for us", ""),
     feature("ioctl_tty TIOCGPTPEER", (4, 13), "the terminal's slave without a path", ""),
-    // Filters: seccomp.rs, bpf.rs
+    // Filters: landlock.rs, seccomp.rs, bpf.rs
+    feature("landlock_create_ruleset(2), landlock_add_rule(2), landlock_restrict_self(2)", (5, 13), "the annotation org.wherry.landlock, rights of files", "an error when the annotation is there, unless it says bestEffort"),
+    feature("LANDLOCK_ACCESS_FS_REFER", (5, 19), "the annotation org.wherry.landlock", "as above"),
+    feature("LANDLOCK_ACCESS_FS_TRUNCATE", (6, 2), "the annotation org.wherry.landlock", "as above"),
+    feature("LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP", (6, 7), "its TCP ports", "as above"),
+    feature("LANDLOCK_ACCESS_FS_IOCTL_DEV", (6, 10), "the annotation org.wherry.landlock", "as above"),
+    feature("LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, LANDLOCK_SCOPE_SIGNAL", (6, 12), "its scopes", "as above"),
     feature("seccomp(2)", (3, 17), "loads the filter", ""),
     feature("SECCOMP_FILTER_FLAG_LOG, SCMP_ACT_LOG, SCMP_ACT_KILL_PROCESS", (4, 14), "the flag and the actions", ""),
     feature("SECCOMP_FILTER_FLAG_SPEC_ALLOW", (4, 17), "the flag, which is the default", ""),

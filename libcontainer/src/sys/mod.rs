@@ -20,6 +20,7 @@ pub mod features;
 pub mod home;
 pub mod ids;
 pub mod keys;
+pub mod landlock;
 pub mod lock;
 pub mod mount;
 pub mod net;
