@@ -1,6 +1,7 @@
 //! The table of known differences: Debian's runc 1.1.5 and crun 1.8.1.
 
 mod mounts;
+mod process;
 mod rootless;
 mod seccomp;
 
@@ -9,7 +10,7 @@ use crate::runtime::Kind::{Crun, Runc};
 
 /// All rows, area by area.
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    [DIFFERENCES, mounts::DIFFERENCES, seccomp::SECCOMP, rootless::ROOTLESS].into_iter().flatten()
+    [DIFFERENCES, mounts::DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS].into_iter().flatten()
 }
 
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.

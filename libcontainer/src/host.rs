@@ -3,7 +3,6 @@
 
 use std::cell::OnceCell;
 
-use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::{getegid, geteuid};
 
 use crate::cgroups::Layout;
@@ -18,6 +17,8 @@ use crate::sys::ids::capget;
 pub struct HostFacts {
     layout: OnceCell<Layout>,
     permitted: OnceCell<u64>,
+    apparmor: OnceCell<bool>,
+    selinux: OnceCell<bool>,
     rootless: Option<bool>,
     as_root: bool,
 }
@@ -63,6 +64,24 @@ impl HostFacts {
         *self.permitted.get_or_init(|| capget().map_or(0, |sets| sets.permitted))
     }
 
+    /// The same facts, with these security modules on or off.
+    #[must_use]
+    pub fn with_security_modules(self, apparmor: bool, selinux: bool) -> Self {
+        let _ = self.apparmor.set(apparmor);
+        let _ = self.selinux.set(selinux);
+        self
+    }
+
+    /// Whether the kernel has AppArmor and it is on.
+    pub fn apparmor(&self) -> bool {
+        *self.apparmor.get_or_init(crate::lsm::apparmor::is_enabled)
+    }
+
+    /// Whether the kernel has SELinux and a policy is loaded.
+    pub fn selinux(&self) -> bool {
+        *self.selinux.get_or_init(crate::lsm::selinux::is_enabled)
+    }
+
     /// The newest ABI of the kernel's Landlock, 0 without.
     pub fn landlock_abi(&self) -> u32 {
         crate::sys::landlock::abi()
@@ -97,11 +116,4 @@ impl HostFacts {
     pub fn rootless(&self) -> bool {
         self.rootless.unwrap_or_else(|| !geteuid().is_root())
     }
-}
-
-/// Whether SELinux is on: its file system is there.
-pub(crate) fn selinux() -> bool {
-    // linux include/uapi/linux/magic.h
-    const SELINUX_MAGIC: FsType = FsType(0xf97c_ff8c);
-    statfs("/sys/fs/selinux").is_ok_and(|s| s.filesystem_type() == SELINUX_MAGIC)
 }

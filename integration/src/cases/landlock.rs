@@ -245,7 +245,9 @@ fn needs_no_new_privileges(lab: &Lab) -> Check {
 
 fn exec_needs_no_new_privileges(lab: &Lab) -> Check {
     let container = started(lab, &base(&[]))?;
-    let document = crate::container::process_document(&["true"]);
+    let mut document = crate::container::process_document(&["true"]);
+    // Without the member the container's holds.
+    document["noNewPrivileges"] = json!(false);
     let file = container.bundle.dir.join("process.json");
     std::fs::write(&file, document.to_string())?;
     let out = container.with("exec", &["--process", &file.display().to_string()], &[]).run()?;

@@ -1,6 +1,7 @@
 //! The cases, a file for each concept.
 
 mod advisories;
+mod affinity;
 mod bad_input;
 mod cgroup;
 mod cli;
@@ -11,9 +12,11 @@ mod devices;
 mod exec;
 mod hooks;
 mod idmap;
+mod labels;
 mod landlock;
 mod lifecycle;
 mod limits;
+mod memory_policy;
 mod mount_effects;
 mod mount_links;
 mod mounts;
@@ -22,9 +25,11 @@ mod nesting;
 mod net_devices;
 mod plan;
 mod process;
+mod program;
 mod rootfs;
 mod rootfs_rules;
 mod rootless;
+mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
@@ -52,6 +57,7 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 pub fn all() -> Vec<Case> {
     [
         advisories::cases(),
+        affinity::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cli::cases(),
@@ -62,9 +68,11 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         hooks::cases(),
         idmap::cases(),
+        labels::cases(),
         landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
+        memory_policy::cases(),
         mount_effects::cases(),
         mount_links::cases(),
         mounts::cases(),
@@ -73,9 +81,11 @@ pub fn all() -> Vec<Case> {
         net_devices::cases(),
         plan::cases(),
         process::cases(),
+        program::cases(),
         rootfs::cases(),
         rootfs_rules::cases(),
         rootless::cases(),
+        scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),

@@ -8,6 +8,7 @@ mod process_steps;
 
 use std::ffi::CString;
 
+use crate::affinity;
 use crate::capabilities::CAP_SYS_ADMIN;
 use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result, errno_words};
@@ -20,6 +21,7 @@ use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan, joined, user};
 use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
+use crate::process::attributes;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::Step;
 use crate::rootfs::{self, MountFacts, RootfsPlan};
@@ -63,6 +65,8 @@ pub struct Plan {
     pub config: Config,
     /// `linux.resources` as asked for, for later updates.
     pub resources: serde_json::Value,
+    /// What exec'd processes take over, see [`exec::defaults`].
+    pub exec_defaults: serde_json::Value,
 }
 
 /// What is known of a container that cannot be, for further questions to the host.
@@ -121,12 +125,7 @@ impl Plan {
         look_at_joined(&mut namespaces, linux, facts, problems);
         let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, problems);
         let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
-        let nothing = Process::default();
-        let process = spec.process.as_ref().unwrap_or_else(|| {
-            problems.push(Problem::new("/process", "required", "process property must not be empty"));
-            &nothing
-        });
-        let mut process = process_plan::plan(process, "/process", available, problems);
+        let mut process = plan_process(spec, linux, facts, inputs.gate, available, problems);
         if let Some(maps) = &mut namespaces.id_maps {
             user::decide(maps, linux, facts.caller(), user::find_helper, problems);
             process.set_groups = !maps.deny_groups;
@@ -158,7 +157,7 @@ impl Plan {
             (None, CgroupDriver::Disabled) => inherited_views(spec, facts, problems)?,
             (None, _) => Vec::new(),
         };
-        let mount_facts = mount_facts(spec, &rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
+        let mount_facts = mount_facts(spec, facts, &rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, problems);
         let names = Names::new(spec, inputs, &namespaces, problems);
         if problems.iter().any(|p| !p.dropped) {
@@ -174,6 +173,7 @@ impl Plan {
             oom_score,
             seccomp: Filter::load(seccomp.as_ref(), facts.is_root()),
             gate: inputs.gate,
+            cgroup: cgroup.is_some(),
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
             net_devices: !net_devices.is_empty(),
         };
@@ -188,6 +188,7 @@ impl Plan {
                 .collect(),
             config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
             resources: linux.resources.to_json(),
+            exec_defaults: exec::defaults(spec),
             rootfs_path,
             namespaces,
             cgroup,
@@ -207,6 +208,33 @@ pub(crate) fn warn(dropped: &[Problem]) {
     for problem in dropped {
         log::warn!("{problem}");
     }
+}
+
+/// The process; without one a container can be created, but neither run nor started.
+fn plan_process(
+    spec: &Spec<'_>,
+    linux: &Linux<'_>,
+    facts: &HostFacts,
+    gate: bool,
+    available: u64,
+    problems: &mut Vec<Problem>,
+) -> ProcessPlan {
+    let nothing = Process::default();
+    let (mut plan, process) = match &spec.process {
+        Some(process) => (process_plan::plan(process, "/process", available, problems), process),
+        None => {
+            if !gate {
+                problems.push(Problem::new("/process", "required", "process property must not be empty"));
+            }
+            (ProcessPlan::absent(), &nothing)
+        }
+    };
+    plan.attributes = attributes::plan(process, linux, "/process", facts, problems);
+    if let Some(asked) = &process.exec_cpu_affinity {
+        // For exec alone; what is wrong with it is told now.
+        affinity::plan(asked, "/process", problems);
+    }
+    plan
 }
 
 /// Without CAP_SYS_ADMIN namespaces can be made and joined only below a user namespace.
@@ -275,12 +303,7 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
             problems.push(Problem::dropped(format!("/{field}"), "platform", "a section of another platform"));
         }
     }
-    let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
-    for (asked, field) in [
-        (linux.intel_rdt.is_some(), "intelRdt"),
-        (linux.memory_policy.is_some(), "memoryPolicy"),
-        (personality, "personality"),
-    ] {
+    for (asked, field) in [(linux.intel_rdt.is_some(), "intelRdt")] {
         if asked {
             problems.push(Problem::unsupported(format!("/linux/{field}")));
         }
@@ -400,6 +423,7 @@ fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
 /// What the mounts need to know of the namespaces.
 fn mount_facts<'a>(
     spec: &Spec<'_>,
+    facts: &HostFacts,
     rootfs: &CString,
     namespaces: &NamespacePlan,
     cgroup: CgroupView,
@@ -419,7 +443,7 @@ fn mount_facts<'a>(
         cgroup,
         no_pivot,
         full_mounts: if no_pivot { rootfs::full_mounts(&host_mountinfo()?, rootfs.as_bytes()) } else { Vec::new() },
-        selinux: spec.linux.as_ref().is_some_and(|l| l.mount_label.is_some()) && crate::host::selinux(),
+        selinux: spec.linux.as_ref().is_some_and(|l| l.mount_label.is_some()) && facts.selinux(),
         links: mounts::links(spec, inputs.bundle),
     })
 }

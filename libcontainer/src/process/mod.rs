@@ -1,10 +1,12 @@
 //! The process model: one parent, one clone3, one child that walks a list of steps (docs/architecture.md).
 
+pub mod attributes;
 pub(crate) mod child;
 mod finish;
 pub mod message;
 pub mod mount_ids;
 pub mod parent;
 pub mod plan;
+mod program;
 pub mod seal;
 pub mod steps;

@@ -42,6 +42,12 @@ pub const FEATURES: &[Feature] = &[
     feature("prctl PR_SET_CHILD_SUBREAPER", (3, 4), "run in the foreground reaps orphans", ""),
     feature("prctl PR_SET_NO_NEW_PRIVS", (3, 5), "noNewPrivileges", ""),
     feature("prctl PR_CAP_AMBIENT", (4, 3), "ambient capabilities", ""),
+    feature("sched_setattr(2)", (3, 14), "process.scheduler", ""),
+    feature("SCHED_FLAG_UTIL_CLAMP_MIN, SCHED_FLAG_UTIL_CLAMP_MAX", (5, 3), "the flags of process.scheduler", ""),
+    feature("/proc/thread-self/attr/apparmor/exec", (5, 8), "process.apparmorProfile", ""),
+    feature("MPOL_F_NUMA_BALANCING", (5, 12), "the flag of linux.memoryPolicy", ""),
+    feature("MPOL_PREFERRED_MANY", (5, 15), "the mode of linux.memoryPolicy", "an error when the configuration asks for it"),
+    feature("MPOL_WEIGHTED_INTERLEAVE", (6, 9), "the mode of linux.memoryPolicy", "an error when the configuration asks for it"),
     // Mounts: mount.rs
     feature("open_tree(2) OPEN_TREE_CLONE", (5, 2), "copies for bind mounts and masks; the view of the binary", "for the binary: a sealed memfd"),
     feature("fsopen(2), fsconfig(2), fsmount(2)", (5, 2), "new file systems, detached until they are complete", ""),

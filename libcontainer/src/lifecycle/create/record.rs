@@ -41,6 +41,7 @@ impl Creation {
             no_new_keyring: self.no_new_keyring,
             hooks: plan.hooks.later(),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            exec_defaults: plan.exec_defaults.clone(),
             seccomp_agent: plan.agent.clone(),
             landlock: plan.annotations.iter().find(|(name, _)| name == landlock::ANNOTATION).map(|a| a.1.clone()),
             config_path: self.prepared.config_path.clone(),
@@ -68,6 +69,7 @@ impl Creation {
                 bundle: self.prepared.bundle.clone(),
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),
+                no_process: plan.process.is_absent(),
             },
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)
