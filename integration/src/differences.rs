@@ -3,6 +3,7 @@
 mod mounts;
 mod process;
 mod rootless;
+mod rules;
 mod seccomp;
 
 use crate::peers::{Difference, always, sometimes};
@@ -10,7 +11,9 @@ use crate::runtime::Kind::{Crun, Runc};
 
 /// All rows, area by area.
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    [DIFFERENCES, mounts::DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS].into_iter().flatten()
+    [DIFFERENCES, mounts::DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS, rules::RULES]
+        .into_iter()
+        .flatten()
 }
 
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.

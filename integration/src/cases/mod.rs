@@ -4,6 +4,7 @@ mod advisories;
 mod affinity;
 mod bad_input;
 mod cgroup;
+mod cgroup_paths;
 mod cli;
 mod crash;
 mod data;
@@ -26,9 +27,11 @@ mod net_devices;
 mod plan;
 mod process;
 mod program;
+mod resources;
 mod rootfs;
 mod rootfs_rules;
 mod rootless;
+mod rules;
 mod scheduling;
 mod seccomp;
 mod seccomp_notify;
@@ -60,6 +63,7 @@ pub fn all() -> Vec<Case> {
         affinity::cases(),
         bad_input::cases(),
         cgroup::cases(),
+        cgroup_paths::cases(),
         cli::cases(),
         crash::cases(),
         data::cases(),
@@ -82,9 +86,11 @@ pub fn all() -> Vec<Case> {
         plan::cases(),
         process::cases(),
         program::cases(),
+        resources::cases(),
         rootfs::cases(),
         rootfs_rules::cases(),
         rootless::cases(),
+        rules::cases(),
         scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
