@@ -44,13 +44,14 @@ impl NetDevice {
 pub fn plan(
     entries: &Map<'_, Entry<'_>>,
     namespaces: &NamespacePlan,
-    permitted: u64,
+    permitted: impl FnOnce() -> u64,
     problems: &mut Vec<Problem>,
 ) -> Vec<NetDevice> {
     let mut out: Vec<NetDevice> = Vec::new();
     if entries.0.is_empty() {
         return out;
     }
+    let permitted = permitted();
     let mut whole = |message: String| problems.push(Problem::new("/linux/netDevices", "net-device", message));
     if !namespaces.has(namespaces::NET) {
         whole("needs a network namespace of the container's own in linux.namespaces".into());
@@ -105,7 +106,7 @@ mod tests {
         let entries = Map(list.iter().map(|(k, n)| ((*k).into(), Entry { name: n.map(Into::into) })).collect());
         let namespaces = NamespacePlan { new: namespaces::NET, ..NamespacePlan::default() };
         let mut problems = Vec::new();
-        let devices = plan(&entries, &namespaces, permitted, &mut problems);
+        let devices = plan(&entries, &namespaces, || permitted, &mut problems);
         (devices, problems)
     }
 
@@ -144,9 +145,9 @@ mod tests {
         assert_eq!(planned(&[("a", None)], 0).1.len(), 2);
         let entries = Map(vec![("a".into(), Entry::default())]);
         let mut problems = Vec::new();
-        plan(&entries, &NamespacePlan::default(), ALL, &mut problems);
+        plan(&entries, &NamespacePlan::default(), || ALL, &mut problems);
         assert_eq!(problems[0].pointer, "/linux/netDevices");
-        assert_eq!(plan(&Map::default(), &NamespacePlan::default(), 0, &mut problems), []);
+        assert_eq!(plan(&Map::default(), &NamespacePlan::default(), || 0, &mut problems), []);
         assert_eq!(problems.len(), 1);
     }
 }

@@ -17,6 +17,7 @@ use crate::host::HostFacts;
 use crate::intel_rdt::{self, RdtPlan};
 use crate::landlock;
 use crate::lifecycle::{CgroupDriver, Create};
+use crate::mounts;
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan, joined, user};
 use crate::net_devices::{self, NetDevice};
@@ -154,7 +155,7 @@ impl Plan {
             Some(rdt) => intel_rdt::plan(rdt, &inputs.request.id, facts.resctrl()?, problems),
             None => None,
         };
-        let net_devices = plan_net_devices(linux, facts, &namespaces, problems);
+        let net_devices = net_devices::plan(&linux.net_devices, &namespaces, || facts.permitted(), problems);
         let hooks = plan_hooks(spec, problems);
         let views = match (&cgroup, inputs.cgroup_driver) {
             // None that the caller may make: the container stays in the caller's.
@@ -163,7 +164,7 @@ impl Plan {
             (None, CgroupDriver::Disabled) => inherited_views(spec, facts, problems)?,
             (None, _) => Vec::new(),
         };
-        let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
+        let mount_facts = mount_facts(spec, facts, &rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, problems);
         let names = Names::new(spec, inputs, &namespaces, problems);
         if problems.iter().any(|p| !p.dropped) {
@@ -411,18 +412,6 @@ fn plan_seccomp(
     Some(filter)
 }
 
-fn plan_net_devices(
-    linux: &Linux<'_>,
-    facts: &HostFacts,
-    namespaces: &NamespacePlan,
-    problems: &mut Vec<Problem>,
-) -> Vec<NetDevice> {
-    if linux.net_devices.0.is_empty() {
-        return Vec::new();
-    }
-    net_devices::plan(&linux.net_devices, namespaces, facts.permitted(), problems)
-}
-
 fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
     let planned = spec.hooks.as_ref().map(HookSet::plan).transpose();
     planned.map(Option::unwrap_or_default).unwrap_or_else(|found| {
@@ -433,6 +422,8 @@ fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
 
 /// What the mounts need to know of the namespaces.
 fn mount_facts<'a>(
+    spec: &Spec<'_>,
+    facts: &HostFacts,
     rootfs: &CString,
     namespaces: &NamespacePlan,
     cgroup: CgroupView,
@@ -452,6 +443,8 @@ fn mount_facts<'a>(
         cgroup,
         no_pivot,
         full_mounts: if no_pivot { rootfs::full_mounts(&host_mountinfo()?, rootfs.as_bytes()) } else { Vec::new() },
+        selinux: spec.linux.as_ref().is_some_and(|l| l.mount_label.is_some()) && facts.selinux(),
+        links: mounts::links(spec, inputs.bundle),
     })
 }
 
