@@ -8,6 +8,7 @@ mod crash;
 mod data;
 mod decisions;
 mod devices;
+mod errors;
 mod exec;
 mod hooks;
 mod lifecycle;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         data::cases(),
         decisions::cases(),
         devices::cases(),
+        errors::cases(),
         exec::cases(),
         hooks::cases(),
         lifecycle::cases(),
