@@ -7,6 +7,8 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::cgroups::Layout;
 use crate::error::Result;
+use crate::namespaces::NamespacePlan;
+use crate::namespaces::joined::{self, JoinedUser};
 use crate::namespaces::user::Caller;
 use crate::sys::ids::capget;
 
@@ -74,6 +76,14 @@ impl HostFacts {
     pub fn caller(&self) -> Caller {
         let (uid, gid) = if self.as_root { (0, 0) } else { (geteuid().as_raw(), getegid().as_raw()) };
         Caller { uid, gid, capabilities: self.permitted() }
+    }
+
+    /// The user namespace that `plan` joins.
+    ///
+    /// # Errors
+    /// As [`joined::look`].
+    pub fn joined_user(&self, plan: &NamespacePlan) -> Result<JoinedUser> {
+        joined::look(plan)
     }
 
     /// Whether cgroup permissions may be missing. Root of a user namespace is not told apart from root here, since that

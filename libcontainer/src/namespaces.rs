@@ -12,6 +12,7 @@
 //!
 //! runtime-spec config-linux.md#namespaces; namespaces(7), user_namespaces(7), time_namespaces(7).
 
+pub mod joined;
 pub mod user;
 
 use std::ffi::CString;
@@ -103,7 +104,7 @@ pub struct IdMaps {
 }
 
 /// What is made and what is joined.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct NamespacePlan {
     /// Flags of the new ones.
     pub new: u64,
@@ -111,6 +112,8 @@ pub struct NamespacePlan {
     pub join: Vec<Join>,
     /// Maps of a new user namespace.
     pub id_maps: Option<IdMaps>,
+    /// What is known of a joined user namespace.
+    pub joined_user: joined::JoinedUser,
     /// Text for timens_offsets of a new time namespace, empty for none.
     pub time_offsets: String,
 }
@@ -144,7 +147,24 @@ impl NamespacePlan {
     /// Whether this one is joined by an intermediate process before it forks: what the fork makes then belongs to the
     /// user namespace, and the PID namespace is the one that its child is born in.
     pub fn intermediate_joins(&self, join: &Join) -> bool {
-        self.joins_user() && matches!(join.flag, USER | PID)
+        self.joins_user() && (matches!(join.flag, USER | PID) || self.joined_user.outside & join.flag != 0)
+    }
+
+    /// The joined ones in the order in which the intermediate process enters them: first those that the user namespace
+    /// does not own, while there are rights over their owner, mount namespace first of all; then what it owns.
+    pub fn intermediate_order(&self) -> Vec<(usize, &Join)> {
+        let all = || self.join.iter().enumerate().filter(|(_, j)| self.intermediate_joins(j));
+        let outside = |j: &Join| self.joined_user.outside & j.flag != 0;
+        all().rev().filter(|(_, j)| outside(j)).chain(all().filter(|(_, j)| !outside(j))).collect()
+    }
+
+    /// Host uid and gid of the container's root, when it has a user namespace.
+    pub fn root_ids(&self) -> Option<(u32, u32)> {
+        match &self.id_maps {
+            Some(maps) => Some((maps.root_uid, maps.root_gid)),
+            None if self.joins_user() => Some((host_id(&self.joined_user.uid, 0)?, host_id(&self.joined_user.gid, 0)?)),
+            None => None,
+        }
     }
 
     /// Whether the child itself joins this one.
@@ -172,6 +192,10 @@ pub fn plan(linux: &Linux<'_>, problems: &mut Vec<Problem>) -> NamespacePlan {
         }
         match entry.path.as_deref().filter(|p| !p.is_empty()) {
             None => out.new |= kind.flag,
+            Some(path) if !path.starts_with('/') => {
+                let problem = Problem::new(pointer + "/path", "namespace", "must be an absolute path");
+                problems.push(problem.hint("name the namespace file from / on"));
+            }
             Some(path) => match CString::new(path) {
                 Ok(path) => out.join.push(Join { flag: kind.flag, path, pointer: pointer + "/path" }),
                 Err(_) => problems.push(Problem::new(pointer + "/path", "nul", "NUL byte in path")),

@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
+mod nesting;
 mod net_devices;
 mod plan;
 mod process;
@@ -26,6 +27,7 @@ mod stdio;
 mod trace;
 mod unsupported;
 mod update;
+mod userns;
 
 use crate::container::Lab;
 use crate::verdict::Check;
@@ -60,6 +62,7 @@ pub fn all() -> Vec<Case> {
         limits::cases(),
         mounts::cases(),
         namespaces::cases(),
+        nesting::cases(),
         net_devices::cases(),
         plan::cases(),
         process::cases(),
@@ -71,6 +74,7 @@ pub fn all() -> Vec<Case> {
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        userns::cases(),
     ]
     .into_iter()
     .flatten()

@@ -43,4 +43,43 @@ pub const ROOTLESS: &[Difference] = &[
         &["rootless::delegated"],
     ),
     sometimes(Crun, "", "rootless: the output of exec -t may be cut", &["rootless::exec_terminal"]),
+    always(
+        Runc,
+        "",
+        "has no time namespace, and ignores offsets",
+        &["userns::time_namespace", "userns::time_offsets_rules"],
+    ),
+    always(Runc, "", "ignores maps beside the path of a user namespace", &["userns::joined_other_maps"]),
+    always(
+        Runc,
+        "",
+        "joins all namespaces after the user namespace, also those that it does not own",
+        &["userns::join_order"],
+    ),
+    always(
+        Runc,
+        "",
+        "fails on sysfs in a user namespace without a network namespace of its own",
+        &["userns::sysfs_without_network"],
+    ),
+    always(
+        Runc,
+        "",
+        "rootless: what lies below a read-only /sys of the host can be written (CVE-2023-25809)",
+        &["userns::sys_read_only"],
+    ),
+    always(Crun, "", "ignores maps beside the path of a user namespace", &["userns::joined_other_maps"]),
+    always(Crun, "", "takes an empty namespace path for a path", &["userns::path_empty"]),
+    always(
+        Crun,
+        "",
+        "does not check timeOffsets, and cannot set them in a user namespace",
+        &["userns::time_namespace", "userns::time_offsets_rules"],
+    ),
+    always(
+        Crun,
+        "",
+        "rootless: what lies below a read-only /sys of the host can be written (CVE-2023-25809)",
+        &["userns::sys_read_only"],
+    ),
 ];

@@ -16,7 +16,7 @@ const ROWS: &[Row] = &[
     row("process/env-checked", "entries without a name or with a NUL are refused", "bad_input::env_odd"),
     row("process/home", "HOME comes from the image's passwd where it is missing or empty, `/` for an unknown user", "bad_input::image_passwd_*"),
     row("process/user", "uid and gid are ids of the container's user namespace", "namespaces::user_maps"),
-    pending("process/user-unmapped", "an id that the user namespace does not map is an error that names it"),
+    row("process/user-unmapped", "an id that the user namespace does not map is an error that names it", ""),
     row("process/groups", "additionalGids are the supplementary groups; an empty list drops the caller's", "process::user process::groups_emptied"),
     row("process/groups-rootless", "additionalGids that a rootless caller cannot grant are refused", ""),
     row("process/umask", "umask set is set; absent it is 0022, whatever the caller's is", "process::umask"),

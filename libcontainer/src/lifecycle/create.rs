@@ -14,8 +14,8 @@ use super::stages::{ParentStage, staged};
 use crate::cgroups::{Cgroup, PERMISSION, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
+use crate::namespaces;
 use crate::namespaces::user::write_maps;
-use crate::namespaces::{self, IdMaps};
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
@@ -252,8 +252,8 @@ impl Creation {
         }
         let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
         let mut rootfs = Rootfs::new(&plan.rootfs);
-        if let Some(maps) = &plan.namespaces.id_maps {
-            open_hidden_sources(&mut rootfs, &mut plan.steps, maps)?;
+        if let Some(ids) = plan.namespaces.root_ids() {
+            open_hidden_sources(&mut rootfs, &mut plan.steps, ids)?;
         }
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
         let seccomp = plan.seccomp.as_ref();
@@ -444,7 +444,7 @@ impl Creation {
 }
 
 /// Bind sources that the container's root could not reach by path are opened by us.
-fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMaps) -> Result<()> {
+fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], ids: (u32, u32)) -> Result<()> {
     let mut pointers = Vec::new();
     let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
         Act::Rootfs(step) => {
@@ -453,7 +453,7 @@ fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], maps: &IdMaps) -
         }
         _ => None,
     });
-    let opened = rootfs.open_sources(acts, maps.root_uid, maps.root_gid);
+    let opened = rootfs.open_sources(acts, ids.0, ids.1);
     opened.map_err(|(i, e)| {
         Error::kernel(format!("open a bind source: {}", e.what), e.errno)
             .at(pointers.get(i).cloned().unwrap_or_default())

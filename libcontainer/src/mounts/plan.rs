@@ -280,6 +280,10 @@ fn bind_mount(
         // Destinations below it may have to be made first.
         keep = defer_readonly(&mut flags, &dest, pointer, out);
     }
+    if facts.user_ns && recursive && absolute == "/sys" {
+        // The cgroup trees below are writable where the caller's ids may write (CVE-2023-25809): `ro` is meant for them too.
+        flags.rec_attr.set |= flags.attr.set & MOUNT_ATTR_RDONLY;
+    }
     let procfs = dest.as_bytes() == b"proc";
     Some(Step::Bind(Bind { calls: flags.calls(!recursive), dest, source: path, recursive, procfs, keep, opened: None }))
 }

@@ -112,8 +112,7 @@ impl Parts<'_> {
         let plan = self.namespaces;
         match stage {
             Stage::Fork if plan.joins_user() => {
-                // PID first, while the capabilities over the host's namespaces are there.
-                for (index, join) in plan.join.iter().enumerate().rev().filter(|(_, j)| plan.intermediate_joins(j)) {
+                for (index, join) in plan.intermediate_order() {
                     out.push(step(Act::Join { index, flag: join.flag }, &join.pointer));
                 }
                 out.push(step(Act::Fork(plan.clone_flags()), "/linux/namespaces"));

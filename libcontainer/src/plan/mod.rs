@@ -10,12 +10,12 @@ use std::ffi::CString;
 
 use crate::capabilities::CAP_SYS_ADMIN;
 use crate::cgroups::{self, CgroupPlan, MountView};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, errno_words};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
-use crate::namespaces::{self, NamespacePlan, user};
+use crate::namespaces::{self, NamespacePlan, joined, user};
 use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
 use crate::process::plan::{self as process_plan, ProcessPlan};
@@ -116,6 +116,7 @@ impl Plan {
         check_document(spec, linux, problems);
         let mut namespaces = namespaces::plan(linux, problems);
         check_privilege(&namespaces, facts, problems);
+        look_at_joined(&mut namespaces, linux, facts, problems);
         let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, problems);
         let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
         let nothing = Process::default();
@@ -128,6 +129,7 @@ impl Plan {
             user::decide(maps, linux, facts.caller(), user::find_helper, problems);
             process.set_groups = !maps.deny_groups;
         }
+        process.set_groups &= !namespaces.joined_user.deny_groups;
         if !process.set_groups {
             user::check_groups(&process.groups, "/process", problems);
         }
@@ -215,6 +217,23 @@ fn check_privilege(namespaces: &NamespacePlan, facts: &HostFacts, problems: &mut
         ));
 }
 
+/// Asks the kernel for the maps of a joined user namespace, and compares.
+fn look_at_joined(namespaces: &mut NamespacePlan, linux: &Linux<'_>, facts: &HostFacts, problems: &mut Vec<Problem>) {
+    if !namespaces.joins_user() {
+        return;
+    }
+    match facts.joined_user(namespaces) {
+        Ok(found) => {
+            joined::compare(linux, &found, problems);
+            namespaces.joined_user = found;
+        }
+        Err(e) => {
+            let why = if e.errno == 0 { String::new() } else { format!(": {}", errno_words(e.errno)) };
+            problems.push(Problem::new(e.pointer, "namespace", format!("{}{why}", e.message)));
+        }
+    }
+}
+
 /// The configuration with one more mount: the directory of the readiness socket.
 fn with_notify_mount<'a>(spec: &Spec<'a>, dir: &str) -> Spec<'a> {
     let mut spec = spec.clone();
@@ -299,7 +318,11 @@ fn plan_cgroup(
         spec.mounts.iter().any(|m| matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(m));
     let delegated = namespaces.new & namespaces::CGROUP != 0 && writable;
     let uid = spec.process.as_ref().and_then(|p| p.user.as_ref()).map_or(0, |u| u.uid);
-    let owner = if namespaces.id_maps.is_some() { namespaces::host_id(&linux.uid_mappings, uid) } else { Some(uid) };
+    let owner = match (&namespaces.id_maps, namespaces.joins_user()) {
+        (Some(_), _) => namespaces::host_id(&linux.uid_mappings, uid),
+        (None, true) => namespaces::host_id(&namespaces.joined_user.uid, uid),
+        (None, false) => Some(uid),
+    };
     let request = cgroups::Request {
         path: linux.cgroups_path.as_deref(),
         id: &inputs.request.id,

@@ -11,9 +11,11 @@ use nix::sys::stat::Mode;
 use super::message::{Channel, FromChild, pair};
 use super::steps::{Act, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::mounts::step::Fs;
 use crate::namespaces::{self, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
+use crate::rootfs;
 use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
@@ -308,7 +310,7 @@ fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
     let kind = if matches!(step.act, Act::CreateContainerHook(_)) { ErrorKind::Hook } else { ErrorKind::Kernel };
     let mut e = Error::new(kind, step_code(&step.act), message);
     e.errno = errno;
-    e.hint = step_hint(&step.act, errno).map(str::to_owned);
+    e.hint = step_hint(&step.act, errno, detail).map(str::to_owned);
     // Engines compare the look-up's words with the program's name: nothing is added there.
     if !matches!(step.act, Act::FindProgram) {
         e.pointer.clone_from(&step.pointer);
@@ -317,8 +319,16 @@ fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
 }
 
 /// What to do about a refusal that the step's own words do not explain.
-fn step_hint(act: &Act, errno: i32) -> Option<&'static str> {
+fn step_hint(act: &Act, errno: i32, detail: &str) -> Option<&'static str> {
+    let shows_kernel = |fs: &Fs| matches!(fs.fstype.to_bytes(), b"proc" | b"sysfs");
     match (act, Errno::from_raw(errno)) {
+        // linux v6.18 fs/namespace.c mount_too_revealing().
+        (Act::Rootfs(rootfs::Step::Fs(fs)), Errno::EPERM) if shows_kernel(fs) && detail.contains("fsmount") => Some(
+            "in a user namespace the kernel gives a new one only to who sees a whole one: parts of it are covered or read-only here, as a container's masked paths are",
+        ),
+        (Act::Rootfs(rootfs::Step::Fs(fs)), Errno::EPERM) if shows_kernel(fs) => Some(
+            "the PID or network namespace that it shows belongs to another user namespace: bind the host's own mount",
+        ),
         (Act::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
         (Act::Rlimit(_), Errno::EPERM) => {
             Some("a hard limit above the caller's own needs CAP_SYS_RESOURCE in the initial user namespace")

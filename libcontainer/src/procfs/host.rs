@@ -178,6 +178,19 @@ pub fn descriptor_path(fd: i32) -> Result<String, Errno> {
     path.into_string().map_err(|_| Errno::EILSEQ)
 }
 
+/// A file of process `pid`, e.g. `uid_map`.
+///
+/// # Errors
+/// ENOENT when the process is gone; the file's own.
+pub fn text(pid: i32, name: &str) -> Result<String, Errno> {
+    let path = format!("{pid}/{name}");
+    let fd = openat(host()?.root(), path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut out = String::new();
+    let read = std::fs::File::from(fd).read_to_string(&mut out);
+    read.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(out)
+}
+
 /// The caller's mountinfo (proc_pid_mountinfo(5)).
 ///
 /// # Errors

@@ -34,6 +34,7 @@ pub const FEATURES: &[Feature] = &[
     feature("CLONE_NEWTIME, timens_offsets", (5, 6), "a time namespace and its offsets", ""),
     feature("setns with a pidfd", (5, 8), "exec: all namespaces of init by one call", ""),
     feature("ioctl_ns NS_GET_NSTYPE", (4, 11), "the type of a namespace file, before it is joined", ""),
+    feature("ioctl_ns NS_GET_USERNS", (4, 9), "whether a joined user namespace owns the other joined ones", ""),
     feature("pidfd_open(2)", (5, 3), "later commands hold init by it", ""),
     feature("pidfd_send_signal(2)", (5, 1), "kill, without hitting a later process of the same number", ""),
     feature("pidfd_getfd(2)", (5, 6), "takes the listener of a filter with SCMP_ACT_NOTIFY out of the container's process", ""),

@@ -1,6 +1,6 @@
 //! setns(2) and unshare(2) with the flags as numbers: nix's set lacks the time namespace.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -34,4 +34,16 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     // SAFETY: this request takes no argument.
     let ret = unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE) };
     Errno::result(ret).map(|flag| flag as u64)
+}
+
+/// ioctl_ns(2) NS_GET_USERNS (Linux 4.9): the user namespace that owns a namespace.
+///
+/// # Errors
+/// EPERM when that is not the caller's or one below it.
+pub fn owner(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this request takes no argument.
+    let ret = Errno::result(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_USERNS) })?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(ret as libc::c_int) })
 }
