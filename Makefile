@@ -43,8 +43,8 @@ lint: ## clippy and rustdoc without a warning
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 
 unit: ## tests that need no root
-	@scripts/needs procps
-	$(CARGO) test --quiet -p wherry -p wherry-container
+	@scripts/needs procps gcc libc6-dev libseccomp-dev golang-github-containers-common
+	WHERRY_ORACLES=1 $(CARGO) test --quiet -p wherry -p wherry-container
 
 sources: ## length of files, and unsafe only where it belongs
 	@scripts/check-sources

@@ -3,12 +3,13 @@
 use crate::peers::{Difference, always, sometimes};
 use crate::runtime::Kind::{Crun, Runc};
 
+mod process;
 mod rootless;
 mod seccomp;
 
 /// All rows, area by area.
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    [DIFFERENCES, seccomp::SECCOMP, rootless::ROOTLESS].into_iter().flatten()
+    [DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS].into_iter().flatten()
 }
 
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.

@@ -3,6 +3,15 @@
 
 /// An x86_64 program that calls `number` with up to five arguments.
 pub fn syscall64(number: u64, args: &[u64]) -> Vec<u8> {
+    let mut code = call64(number, args);
+    code.extend([0x48, 0x89, 0xC7, 0x48, 0xF7, 0xDF]); // rdi = -rax
+    code.extend([0x48, 0x81, 0xFF, 0xFF, 0x0F, 0, 0, 0x76, 0x02, 0x31, 0xFF]); // above 4095: no error
+    code.extend([0xB8, 231, 0, 0, 0, 0x0F, 0x05]); // exit_group(rdi)
+    elf64(&code)
+}
+
+/// The call alone, its result in rax.
+fn call64(number: u64, args: &[u64]) -> Vec<u8> {
     let movs: [&[u8]; 5] = [&[0x48, 0xBF], &[0x48, 0xBE], &[0x48, 0xBA], &[0x49, 0xBA], &[0x49, 0xB8]];
     let mut code = vec![0x48, 0xB8];
     code.extend(number.to_le_bytes());
@@ -11,8 +20,13 @@ pub fn syscall64(number: u64, args: &[u64]) -> Vec<u8> {
         code.extend(arg.to_le_bytes());
     }
     code.extend([0x0F, 0x05]); // syscall
-    code.extend([0x48, 0x89, 0xC7, 0x48, 0xF7, 0xDF]); // rdi = -rax
-    code.extend([0x48, 0x81, 0xFF, 0xFF, 0x0F, 0, 0, 0x76, 0x02, 0x31, 0xFF]); // above 4095: no error
+    code
+}
+
+/// An x86_64 program that exits with the low byte of the call's result.
+pub fn result64(number: u64, args: &[u64]) -> Vec<u8> {
+    let mut code = call64(number, args);
+    code.extend([0x48, 0x89, 0xC7]); // rdi = rax
     code.extend([0xB8, 231, 0, 0, 0, 0x0F, 0x05]); // exit_group(rdi)
     elf64(&code)
 }

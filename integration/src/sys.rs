@@ -163,3 +163,33 @@ pub fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>, usize)
     }
     Ok((data, fds, messages))
 }
+
+/// What sched_getattr(2) tells of a process: struct sched_attr without clamps.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SchedAttr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// sched_getattr(2).
+pub fn sched_attr(pid: i32) -> io::Result<SchedAttr> {
+    let mut attr = SchedAttr::default();
+    let size = size_of::<SchedAttr>();
+    // SAFETY: the kernel writes at most `size` bytes to `attr`, a repr(C) value of that size that lives here.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, pid, &raw mut attr, size, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(attr) }
+}
+
+/// ioprio_get(2) of one process: class and level.
+pub fn io_priority(pid: i32) -> io::Result<(i64, i64)> {
+    // SAFETY: integers only; 1 is IOPRIO_WHO_PROCESS.
+    let value = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, pid) };
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok((value >> 13, value & 7)) }
+}

@@ -17,6 +17,8 @@ use crate::sys::ids::capget;
 pub struct HostFacts {
     layout: OnceCell<Layout>,
     permitted: OnceCell<u64>,
+    apparmor: OnceCell<bool>,
+    selinux: OnceCell<bool>,
     rootless: Option<bool>,
     as_root: bool,
 }
@@ -60,6 +62,29 @@ impl HostFacts {
     /// The capabilities that this process may grant: its permitted set.
     pub fn permitted(&self) -> u64 {
         *self.permitted.get_or_init(|| capget().map_or(0, |sets| sets.permitted))
+    }
+
+    /// The same facts, with these security modules on or off.
+    #[must_use]
+    pub fn with_security_modules(self, apparmor: bool, selinux: bool) -> Self {
+        let _ = self.apparmor.set(apparmor);
+        let _ = self.selinux.set(selinux);
+        self
+    }
+
+    /// Whether the kernel has AppArmor and it is on.
+    pub fn apparmor(&self) -> bool {
+        *self.apparmor.get_or_init(crate::lsm::apparmor::is_enabled)
+    }
+
+    /// Whether the kernel has SELinux and a policy is loaded.
+    pub fn selinux(&self) -> bool {
+        *self.selinux.get_or_init(crate::lsm::selinux::is_enabled)
+    }
+
+    /// The newest ABI of the kernel's Landlock, 0 without.
+    pub fn landlock_abi(&self) -> u32 {
+        crate::sys::landlock::abi()
     }
 
     /// Whether the kernel knows all of these `SECCOMP_FILTER_FLAG_*`.

@@ -45,6 +45,8 @@
 #![deny(missing_docs)]
 
 #[doc(hidden)]
+pub mod affinity;
+#[doc(hidden)]
 pub mod capabilities;
 #[doc(hidden)]
 pub mod cgroups;
@@ -57,10 +59,18 @@ pub mod hooks;
 #[doc(hidden)]
 pub mod host;
 #[doc(hidden)]
+pub mod id_list;
+#[doc(hidden)]
 pub mod keyring;
+#[doc(hidden)]
+pub mod landlock;
 pub mod lifecycle;
 #[doc(hidden)]
 pub mod loopback;
+#[doc(hidden)]
+pub mod lsm;
+#[doc(hidden)]
+pub mod memory_policy;
 #[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
@@ -69,6 +79,8 @@ pub mod namespaces;
 pub mod net_devices;
 #[doc(hidden)]
 pub mod notify_socket;
+#[doc(hidden)]
+pub mod personality;
 #[doc(hidden)]
 pub mod plan;
 #[doc(hidden)]
@@ -81,6 +93,8 @@ pub mod rfc3339;
 pub mod rlimits;
 #[doc(hidden)]
 pub mod rootfs;
+#[doc(hidden)]
+pub mod scheduling;
 #[doc(hidden)]
 pub mod seccomp;
 pub mod spec;

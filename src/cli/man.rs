@@ -41,6 +41,11 @@ fn program() -> String {
     out += ".SH ENVIRONMENT\n.TP\n.B LISTEN_FDS, LISTEN_PID\nSocket activation: with create and run the descriptors pass into the container.\n";
     out +=
         ".TP\n.B NOTIFY_SOCKET\nReadiness messages of the container are passed on to it; start waits for the first.\n";
+    out += ".SH ANNOTATIONS\n.TP\n.B org.wherry.landlock\n";
+    out += "JSON in a string: a Landlock domain for the container's processes, also those of exec. The member\n";
+    out += ".B fs\nlists rules with\n.BR paths \" and \" access\n(ro, rw, or rights of\n.BR landlock (7)),\n";
+    out += ".BR net.bind \" and \" net.connect\nlist TCP ports,\n.B scope\nmay have abstract_unix_socket and signal;\n";
+    out += ".B bestEffort\nleaves out what the kernel lacks. It needs noNewPrivileges or CAP_SYS_ADMIN.\n";
     out += ".SH SEE ALSO\n.BR containerd (8),\n.BR podman (1),\n.BR namespaces (7),\n.BR cgroups (7)\n";
     out
 }

@@ -1,6 +1,7 @@
 //! The cases, a file for each concept.
 
 mod advisories;
+mod affinity;
 mod bad_input;
 mod cgroup;
 mod cli;
@@ -11,16 +12,21 @@ mod devices;
 mod errors;
 mod exec;
 mod hooks;
+mod labels;
+mod landlock;
 mod lifecycle;
 mod limits;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod nesting;
 mod net_devices;
 mod plan;
 mod process;
+mod program;
 mod rootfs;
 mod rootless;
+mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
@@ -48,6 +54,7 @@ pub fn case(name: &str, rows: &[&str], run: impl Fn(&Lab) -> Check + Send + 'sta
 pub fn all() -> Vec<Case> {
     [
         advisories::cases(),
+        affinity::cases(),
         bad_input::cases(),
         cgroup::cases(),
         cli::cases(),
@@ -58,16 +65,21 @@ pub fn all() -> Vec<Case> {
         errors::cases(),
         exec::cases(),
         hooks::cases(),
+        labels::cases(),
+        landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
+        memory_policy::cases(),
         mounts::cases(),
         namespaces::cases(),
         nesting::cases(),
         net_devices::cases(),
         plan::cases(),
         process::cases(),
+        program::cases(),
         rootfs::cases(),
         rootless::cases(),
+        scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),

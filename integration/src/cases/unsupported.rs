@@ -1,16 +1,13 @@
 //! What wherry cannot do yet: each is refused by its place in the config, before anything is done. A row goes when the
 //! feature comes. Peers support some of it and drop the rest in silence, so these cases are wherry's own.
 
-use std::fs;
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
 use super::{Case, case};
 use crate::bundle;
-use crate::container::{Container, Lab, process_document};
+use crate::container::{Container, Lab};
 use crate::traces::{Traces, nothing_done};
-use crate::verdict::{Check, expect, has, same, skip};
+use crate::verdict::{Check, has, same, skip};
 
 const ROW: &str = "unsupported/refused";
 
@@ -18,28 +15,12 @@ const ROW: &str = "unsupported/refused";
 type Member = (&'static str, &'static str, fn() -> Value, &'static str);
 
 const CONFIG: &[Member] = &[
-    ("apparmor", "/process/apparmorProfile", || json!("docker-default"), "/process/apparmorProfile"),
-    ("selinux", "/process/selinuxLabel", || json!("system_u:system_r:svirt_lxc_net_t:s0"), "/process/selinuxLabel"),
     ("mount_label", "/linux/mountLabel", || json!("system_u:object_r:svirt_sandbox_file_t:s0"), "/linux/mountLabel"),
-    ("scheduler", "/process/scheduler", || json!({"policy": "SCHED_BATCH", "nice": 5}), "/process/scheduler"),
-    (
-        "io_priority",
-        "/process/ioPriority",
-        || json!({"class": "IOPRIO_CLASS_BE", "priority": 4}),
-        "/process/ioPriority",
-    ),
-    ("cpu_affinity", "/process/execCPUAffinity", || json!({"initial": "0"}), "/process/execCPUAffinity"),
-    ("cpu_affinity_final", "/process/execCPUAffinity", || json!({"final": "0"}), "/process/execCPUAffinity"),
     ("intel_rdt", "/linux/intelRdt", || json!({"closID": "guest"}), "/linux/intelRdt"),
-    ("memory_policy", "/linux/memoryPolicy", || json!({"mode": "MPOL_BIND", "nodes": "0"}), "/linux/memoryPolicy"),
-    ("personality", "/linux/personality", || json!({"domain": "LINUX32"}), "/linux/personality"),
 ];
 
 /// Option words of one more bind mount.
 const OPTIONS: [&str; 5] = ["idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
-
-/// Members of a process document that `exec --process` must refuse as create does.
-const PROCESS: [&str; 5] = ["apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"];
 
 pub fn cases() -> Vec<Case> {
     let members = CONFIG.iter().map(|&(name, pointer, value, at)| {
@@ -51,19 +32,15 @@ pub fn cases() -> Vec<Case> {
         let at = "/mounts/7/options/2";
         case(&format!("unsupported::option_{word}"), &[ROW], move |lab| create_refused(lab, change, &[at]))
     });
-    let processes = PROCESS.map(|member| {
-        case(&format!("unsupported::exec_{member}"), &[ROW], move |lab| exec_process_refused(lab, member))
-    });
     let more = [
         case("unsupported::mappings", &[ROW], mappings),
         case("unsupported::all_at_once", &[ROW], all_at_once),
         case("unsupported::run", &[ROW], run_refused),
         case("unsupported::systemd_cgroup", &[ROW], systemd_cgroup),
-        case("unsupported::exec_flags", &[ROW], exec_flags),
         case("unsupported::update_rdt", &[ROW], update_rdt),
         case("unsupported::evidence", &[ROW], evidence),
     ];
-    members.chain(options).chain(processes).chain(more).collect()
+    members.chain(options).chain(more).collect()
 }
 
 fn wherry_only(lab: &Lab) -> Check {
@@ -113,11 +90,11 @@ fn all_at_once(lab: &Lab) -> Check {
 
 fn run_refused(lab: &Lab) -> Check {
     wherry_only(lab)?;
-    let mut bundle = lab.bundle(|c| bundle::set(c, "/process/apparmorProfile", json!("p")))?;
+    let mut bundle = lab.bundle(|c| bundle::set(c, "/linux/mountLabel", json!("l")))?;
     let traces = Traces::lay(lab, &mut bundle)?;
     let container = Container { lab, id: lab.id(), bundle };
     let call = lab.call(["run", "--bundle"]).arg(&container.bundle.dir).arg(&container.id);
-    call.run()?.fails(1, &["/process/apparmorProfile: not supported yet"])?;
+    call.run()?.fails(1, &["/linux/mountLabel: not supported yet"])?;
     nothing_done(&container, &traces)
 }
 
@@ -133,43 +110,6 @@ fn systemd_cgroup(lab: &Lab) -> Check {
         out.fails(1, &["not supported yet"])?;
         has(&out.stderr, "--systemd-cgroup")?;
         nothing_done(&container, &traces)?;
-    }
-    Ok(())
-}
-
-/// A running container in which a command would leave a file.
-const TOUCH: [&str; 2] = ["touch", "/dev/shm/ran"];
-
-fn not_run(container: &Container) -> Check {
-    let file = format!("/proc/{}/root/dev/shm/ran", container.pid()?);
-    expect(!PathBuf::from(file).exists(), "the command was run")?;
-    same("status", container.status()?.as_str(), "running")
-}
-
-fn exec_process_refused(lab: &Lab, member: &str) -> Check {
-    wherry_only(lab)?;
-    let pointer = format!("/process/{member}");
-    let Some((.., value, at)) = CONFIG.iter().find(|m| m.1 == pointer) else {
-        return expect(false, format!("{member} is not in the table"));
-    };
-    let container = lab.start(|_| ())?;
-    let mut document = process_document(&TOUCH);
-    document[member] = value();
-    let file = container.bundle.dir.join("process.json");
-    fs::write(&file, document.to_string())?;
-    let out = container.with("exec", &["--process", &file.display().to_string()], &[]).run()?;
-    // The document is the process object itself: the place may be told from its root or from the config's.
-    out.fails(255, &[&format!("{at}: not supported yet"), &format!("/{member}: not supported yet")])?;
-    not_run(&container)
-}
-
-fn exec_flags(lab: &Lab) -> Check {
-    wherry_only(lab)?;
-    let container = lab.start(|_| ())?;
-    for (flag, at) in [("--apparmor", "apparmorProfile"), ("--process-label", "selinuxLabel")] {
-        let out = container.exec(&[flag, "some-name"], &TOUCH)?;
-        out.fails(255, &[&format!("/{at}: not supported yet")])?;
-        not_run(&container)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ const ROWS: &[Row] = &[
     row("beyond/plan", "a config is checked without running it, and shows what would be done", ""),
     row("beyond/trace", "the times of a create can be seen", ""),
     row("beyond/strict", "strict mode makes every warning and unknown member an error", ""),
-    pending("beyond/landlock", "Landlock by annotation"),
+    row("beyond/landlock", "Landlock by annotation: files, ports and scopes, in exec too", ""),
     row("beyond/low-memory", "a create that runs out of memory says so", ""),
     row("beyond/secrets", "values of environment variables appear nowhere", ""),
     row("beyond/hostile-names", "names with line feeds and control bytes stay on one line", ""),

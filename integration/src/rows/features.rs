@@ -16,7 +16,7 @@ const ROWS: &[Row] = &[
     row("features/seccomp", "actions, operators, architectures, known and supported flags", "seccomp_notify::features"),
     pending("features/lsm", "apparmor and selinux"),
     pending("features/rdt", "intelRdt: enabled, schemata, monitoring"),
-    pending("features/memory-policy", "modes and flags of memoryPolicy"),
+    row("features/memory-policy", "modes and flags of memoryPolicy", "data::features"),
     pending("features/idmap-and-net-devices", "mountExtensions.idmap and netDevices"),
     pending("features/annotations", "version, commit and checkpoint.enabled"),
     pending("features/unsafe-annotations", "annotations that change what the runtime does"),

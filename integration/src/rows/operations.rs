@@ -27,7 +27,7 @@ const ROWS: &[Row] = &[
     row("exec/ignore-paused", "exec --ignore-paused", ""),
     row("exec/identity", "exec --user, --additional-gids, --cap, --no-new-privs", ""),
     row("exec/place", "exec --cwd, --env", ""),
-    pending("exec/lsm", "exec --apparmor and --process-label"),
+    row("exec/lsm", "exec --apparmor and --process-label", ""),
     pending("exec/resources", "limits for one exec alone"),
     row("update/flags", "every flag of update", ""),
     row("update/resources", "update --resources from file and stdin", ""),

@@ -149,10 +149,10 @@ impl Cgroup {
         &self.tasks
     }
 
-    /// The path of the `tasks` file at `index` of [`Cgroup::attach_fds`], for errors.
-    pub fn attach_path(&self, index: usize) -> String {
+    /// The directory of the `tasks` file at `index` of [`Cgroup::attach_fds`], for errors.
+    pub fn attach_directory(&self, index: usize) -> &str {
         let v1 = self.opened.iter().filter(|o| !o.stored.controllers.is_empty()).nth(index);
-        v1.map_or_else(String::new, |o| format!("{}/tasks", o.path))
+        v1.map_or("", |o| &o.path)
     }
 
     /// Closes the `tasks` files, once the child has used them.

@@ -17,8 +17,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Attach {
     /// v1 `tasks` files, for [`super::attach_self`].
     pub tasks: Vec<OwnedFd>,
-    /// Their paths, for errors.
-    pub paths: Vec<String>,
+    /// Their directories, for errors.
+    pub directories: Vec<String>,
     /// The v2 directory, for CLONE_INTO_CGROUP.
     pub unified: Option<OwnedFd>,
 }
@@ -91,11 +91,9 @@ impl Stored {
                 out.unified = Some(dir);
                 continue;
             }
-            let path = format!("{path}/tasks");
-            let tasks =
-                file::open_write(&dir, "tasks").map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
-            out.tasks.push(tasks);
-            out.paths.push(path);
+            let tasks = file::open_write(&dir, "tasks");
+            out.tasks.push(tasks.map_err(|errno| Error::kernel(format!("open {path}/tasks"), errno))?);
+            out.directories.push(path);
         }
         Ok(out)
     }

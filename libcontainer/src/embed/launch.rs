@@ -179,6 +179,7 @@ fn execute(stdio: Stdio, request: OwnedFd, socket: OwnedFd) -> Result<OwnedFd> {
         cwd: None,
         failure: theirs.as_fd(),
         dies_with_parent: false,
+        own_group: false,
     };
     let fail = |e| Error::kernel("start a process for the container", e);
     // A handler of the caller must not run in the new process.

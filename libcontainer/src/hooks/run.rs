@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{pipe2, read, write};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, pipe2, read, write};
 
 use super::tail::Tail;
 use super::{Hook, HookKind};
@@ -172,6 +173,8 @@ struct Output {
 
 /// A started hook and our ends of its pipes.
 struct Running {
+    /// Also the number of its process group.
+    pid: i32,
     pidfd: OwnedFd,
     /// Our end of its stdin, until all is written or it is closed.
     stdin: Option<OwnedFd>,
@@ -217,10 +220,12 @@ impl Running {
             cwd: setting.cwd,
             failure: failure_w.as_fd(),
             dies_with_parent: setting.dies_with_caller,
+            own_group: true,
         };
-        let (_, pidfd) = spawn(&program).map_err(|e| ("clone", e))?;
+        let (pid, pidfd) = spawn(&program).map_err(|e| ("clone", e))?;
         let output = |pipe| Output { pipe: Some(pipe), tail: Tail::new() };
         Ok(Running {
+            pid,
             pidfd,
             stdin: Some(stdin_w),
             broken_pipe: false,
@@ -329,7 +334,11 @@ impl Running {
         }
     }
 
+    /// With its children, unless they left its group.
     fn kill(&mut self) -> Step<End> {
+        // Before it is reaped: until then the number is its own. There is no such group when it has not come so far yet,
+        // and then it has no children either.
+        let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
         pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL).map_err(|e| ("kill", e))?;
         wait_pidfd(self.pidfd.as_fd(), true).map_err(|e| ("waitid", e))?;
         self.drain();

@@ -110,6 +110,21 @@ fn a_hook_is_killed_at_its_timeout_even_while_it_writes_without_end() {
 }
 
 #[test]
+fn a_timeout_ends_the_hooks_children_too() {
+    let dir = Dir::new("children");
+    let script = format!("sleep 30 & echo $! > {}; wait", dir.path("pid"));
+    let e = execute(&Hook { timeout: Some(Duration::from_secs(1)), ..sh(&script) }, b"{}").unwrap_err();
+    assert_eq!(e.code, "hook-timeout");
+    let pid: i32 = read_file(dir.path("pid")).trim().parse().unwrap();
+    // Reaped by whoever adopts orphans, or a zombie at least.
+    let end = Instant::now() + Duration::from_secs(5);
+    while crate::procfs::host::stat(pid).unwrap().is_some_and(|s| !matches!(s.state, b'Z' | b'X')) {
+        assert!(Instant::now() < end, "process {pid} lives");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn a_grandchild_that_keeps_the_pipes_is_not_waited_for() {
     let start = Instant::now();
     let e = execute(&sh("sleep 3 & echo said; exit 4"), b"{}").unwrap_err();

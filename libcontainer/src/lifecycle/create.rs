@@ -263,12 +263,14 @@ impl Creation {
         let trace = trace::child(steps);
         let spawned = spawn(&clone, move |channel| {
             let tasks = cgroup.map_or(&[][..], Cgroup::attach_fds);
+            let tasks_of = |index| cgroup.map_or("", |c| c.attach_directory(index));
             let child = Child {
                 steps,
                 process,
                 channel,
                 close_first: Some(lock),
                 tasks,
+                tasks_of: &tasks_of,
                 joined,
                 init: None,
                 gate,

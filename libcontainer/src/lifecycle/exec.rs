@@ -10,12 +10,15 @@ use super::container::Container;
 use super::create::block_signals;
 use super::prepare::{check_preserved, read_document};
 use super::request::{Context, Exec, Started, Status};
+use crate::affinity;
 use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::hooks::HookSet;
+use crate::host::HostFacts;
+use crate::landlock;
 use crate::namespaces::{self, KINDS};
-use crate::plan::exec::{ExecPlan, Inputs, build};
+use crate::plan::exec::{self as plan_exec, ExecPlan, Inputs, build};
 use crate::process::child::{Child, HookState};
 use crate::process::message::FromChild;
 use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
@@ -23,9 +26,9 @@ use crate::procfs::{Procfs, host};
 use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::notify::Agent;
 use crate::seccomp::{self, Filter};
-use crate::spec::{self, Process, User};
-use crate::state::State;
+use crate::spec::{self, Linux, Process, Spec, User};
 use crate::state::dir::write_pid_file;
+use crate::state::{Private, State};
 use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
 use crate::sys::ids::capget;
@@ -57,7 +60,15 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let (private, filter) = container.private()?;
     let text = document(request, &private.config_path)?;
     let mut found = Vec::new();
-    let process = process(request, &text, &private.config_path, &mut found)?;
+    let defaults = private.exec_defaults.to_string();
+    let defaults = if private.exec_defaults.is_null() {
+        Spec::default()
+    } else {
+        spec::config(defaults.as_bytes(), "the container's private state")?.value
+    };
+    let mut process = process(request, &text, &private.config_path, &mut found)?;
+    process.no_new_privileges.get_or_insert(private.no_new_privileges);
+    plan_exec::fill(&mut process, &defaults.process.unwrap_or_default());
     crate::terminal::check(crate::terminal::Request {
         terminal: process.terminal,
         detached: request.detach,
@@ -65,7 +76,13 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     })?;
     check_preserved(0, request.preserve_fds)?;
     let differing = differing_namespaces(container.init().pid, init.as_fd())?;
-    let plan = plan(request, &process, found, differing, filter.as_ref(), !private.no_new_keyring)?;
+    let known = Known {
+        facts: &HostFacts::lazy(ctx.rootless),
+        linux: &defaults.linux.unwrap_or_default(),
+        filter: filter.as_ref(),
+        private: &private,
+    };
+    let plan = plan(request, &process, found, differing, &known)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
     let agent = match (&filter, &private.seccomp_agent) {
@@ -194,26 +211,46 @@ fn unless_stopped(container: &Container, e: Error) -> Error {
     }
 }
 
+/// What is known of the container and its host.
+struct Known<'a> {
+    facts: &'a HostFacts,
+    linux: &'a Linux<'a>,
+    filter: Option<&'a Filter>,
+    private: &'a Private,
+}
+
 fn plan(
     request: &Exec,
     process: &Process<'_>,
     found: Vec<Problem>,
     differing: u64,
-    filter: Option<&Filter>,
-    keyring: bool,
+    known: &Known<'_>,
 ) -> Result<ExecPlan> {
     let user_namespace = differing & namespaces::USER != 0;
     let available =
         if user_namespace { u64::MAX >> 23 } else { capget().map_err(|e| Error::kernel("capget", e))?.permitted };
     let base = if request.process.is_some() { "" } else { "/process" };
-    let denies_capset = filter.is_some_and(seccomp::denies_capset);
     let root = geteuid().is_root();
-    let seccomp = Filter::load(filter, root);
-    let (id, strict) = (request.id.as_str(), request.strict);
-    let inputs = Inputs { base, available, join: differing, root, seccomp, denies_capset, keyring, id, strict };
+    let inputs = Inputs {
+        facts: known.facts,
+        linux: known.linux,
+        cgroup: !known.private.cgroup.is_null(),
+        base,
+        available,
+        join: differing,
+        root,
+        seccomp: Filter::load(known.filter, root),
+        denies_capset: known.filter.is_some_and(seccomp::denies_capset),
+        keyring: !known.private.no_new_keyring,
+        id: &request.id,
+        strict: request.strict,
+    };
     build(process, &inputs, found, |plan, problems: &mut Vec<Problem>| {
         if request.process.is_none() {
             capabilities::add(&mut plan.capabilities, &request.caps, available, problems);
+        }
+        if let Some(text) = &known.private.landlock {
+            landlock::plan(text, crate::sys::landlock::abi(), plan, problems);
         }
     })
 }
@@ -235,6 +272,10 @@ impl Launch<'_> {
         let attach = cgroup.as_ref().map(|c| c.attach(&subs)).transpose()?.unwrap_or_default();
         if self.plan.steps.iter().any(|s| matches!(s.act, crate::process::steps::Act::BecomeRoot)) {
             raise_own_limits(&self.plan.process.rlimits);
+        }
+        if let Some(list) = &self.plan.affinity.initial {
+            // The child has its parent's until it is in the cgroup; this process is exec's own.
+            affinity::set_initial(list)?;
         }
         match self.clone(request, &attach, attach.into_cgroup_fd()) {
             // A v2 cgroup that gave its controllers on takes no process: init has moved, and we follow it.
@@ -263,12 +304,14 @@ impl Launch<'_> {
         let (hooks, hook_state, rootfs) =
             (HookSet::default(), HookState::default(), Rootfs::new(&RootfsPlan::default()));
         spawn(&clone, move |channel| {
+            let tasks_of = |index: usize| attach.directories.get(index).map_or("", String::as_str);
             let child = Child {
                 steps,
                 process,
                 channel,
                 close_first: Some(lock),
                 tasks: &attach.tasks,
+                tasks_of: &tasks_of,
                 joined: &[],
                 init: Some(init),
                 gate: None,

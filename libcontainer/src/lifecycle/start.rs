@@ -35,6 +35,10 @@ pub fn start(ctx: &Context, id: &str, notify_socket: Option<&Path>) -> Result<()
         Status::Paused => return refuse("cannot start a container in the paused state"),
         Status::Stopped => return refuse(STOPPED),
     }
+    if container.state.as_ref().is_some_and(|s| s.wherry.no_process) {
+        // runtime-spec runtime.md, "Start": an error where process was not set.
+        return Err(Error::state("cannot start a container without a process").at("/process"));
+    }
     let notify = match notify_socket {
         Some(host) if container.dir.has(crate::notify_socket::DIRECTORY) => {
             Some(NotifySocket::bind(Path::new(container.dir.path()), host)?)

@@ -56,6 +56,8 @@ pub(super) struct Parts<'a> {
     pub seccomp: Load,
     /// Whether init waits for `start`.
     pub gate: bool,
+    /// Whether there is a cgroup to enter.
+    pub cgroup: bool,
     /// Whether the parent has limits to set once the mounts are made.
     pub limits: bool,
     /// Whether the parent moves network interfaces in, which sysctl and hooks may need.
@@ -70,6 +72,9 @@ impl Parts<'_> {
             Stage::Attach => {
                 out.extend(self.oom_score.map(|score| step(Act::OomScore(score), "/process/oomScoreAdj")));
                 out.push(step(Act::Attach, "/linux/cgroupsPath"));
+                if self.cgroup {
+                    out.push(step(Act::Affinity(None), ""));
+                }
             }
             Stage::Fork | Stage::UserNamespace | Stage::Join | Stage::Unshare => self.namespace_stage(stage, out),
             Stage::Session | Stage::Names => self.names_stage(stage, &mut names, out),
@@ -77,7 +82,10 @@ impl Parts<'_> {
             Stage::MountsDone => {
                 let runtime =
                     [HookKind::Prestart, HookKind::CreateRuntime].iter().any(|k| !self.hooks.of(*k).is_empty());
-                let wait = self.net_devices || runtime || !self.hooks.of(HookKind::CreateContainer).is_empty();
+                // What a scheduling policy may have is decided by the limits, so they must be there first.
+                let scheduled = self.limits && self.process.attributes.scheduler.is_some();
+                let wait =
+                    self.net_devices || runtime || scheduled || !self.hooks.of(HookKind::CreateContainer).is_empty();
                 // Without limits and hooks there is nothing that the parent would do with the message.
                 if wait || self.limits {
                     // In a PID namespace that others are in already they could look at our descriptors (CVE-2016-9962).

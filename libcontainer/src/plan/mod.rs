@@ -8,16 +8,19 @@ mod process_steps;
 
 use std::ffi::CString;
 
+use crate::affinity;
 use crate::capabilities::CAP_SYS_ADMIN;
 use crate::cgroups::{self, CgroupPlan, MountView};
 use crate::error::{Error, Problem, Result, errno_words};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
+use crate::landlock;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan, joined, user};
 use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
+use crate::process::attributes;
 use crate::process::plan::{self as process_plan, ProcessPlan};
 use crate::process::steps::Step;
 use crate::rootfs::{self, MountFacts, RootfsPlan};
@@ -61,6 +64,8 @@ pub struct Plan {
     pub config: Config,
     /// `linux.resources` as asked for, for later updates.
     pub resources: serde_json::Value,
+    /// What exec'd processes take over, see [`exec::defaults`].
+    pub exec_defaults: serde_json::Value,
 }
 
 /// What is known of a container that cannot be, for further questions to the host.
@@ -119,12 +124,7 @@ impl Plan {
         look_at_joined(&mut namespaces, linux, facts, problems);
         let rootfs_path = rootfs_path(spec.root.as_ref(), inputs.bundle, problems);
         let available = if namespaces.has(namespaces::USER) { u64::MAX >> 23 } else { facts.permitted() };
-        let nothing = Process::default();
-        let process = spec.process.as_ref().unwrap_or_else(|| {
-            problems.push(Problem::new("/process", "required", "process property must not be empty"));
-            &nothing
-        });
-        let mut process = process_plan::plan(process, "/process", available, problems);
+        let mut process = plan_process(spec, linux, facts, inputs.gate, available, problems);
         if let Some(maps) = &mut namespaces.id_maps {
             user::decide(maps, linux, facts.caller(), user::find_helper, problems);
             process.set_groups = !maps.deny_groups;
@@ -143,6 +143,9 @@ impl Plan {
         let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
+        if let Some((_, text)) = spec.annotations.0.iter().find(|(name, _)| name == landlock::ANNOTATION) {
+            landlock::plan(text, facts.landlock_abi(), &mut process, problems);
+        }
         let notifies = seccomp.as_ref().is_some_and(Filter::has_listener);
         let net_devices = plan_net_devices(linux, facts, &namespaces, problems);
         let hooks = plan_hooks(spec, problems);
@@ -169,6 +172,7 @@ impl Plan {
             oom_score,
             seccomp: Filter::load(seccomp.as_ref(), facts.is_root()),
             gate: inputs.gate,
+            cgroup: cgroup.is_some(),
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
             net_devices: !net_devices.is_empty(),
         };
@@ -183,6 +187,7 @@ impl Plan {
                 .collect(),
             config: config_for_state(spec, linux, &rootfs_path, inputs.bundle),
             resources: linux.resources.to_json(),
+            exec_defaults: exec::defaults(spec),
             rootfs_path,
             namespaces,
             cgroup,
@@ -202,6 +207,33 @@ pub(crate) fn warn(dropped: &[Problem]) {
     for problem in dropped {
         log::warn!("{problem}");
     }
+}
+
+/// The process; without one a container can be created, but neither run nor started.
+fn plan_process(
+    spec: &Spec<'_>,
+    linux: &Linux<'_>,
+    facts: &HostFacts,
+    gate: bool,
+    available: u64,
+    problems: &mut Vec<Problem>,
+) -> ProcessPlan {
+    let nothing = Process::default();
+    let (mut plan, process) = match &spec.process {
+        Some(process) => (process_plan::plan(process, "/process", available, problems), process),
+        None => {
+            if !gate {
+                problems.push(Problem::new("/process", "required", "process property must not be empty"));
+            }
+            (ProcessPlan::absent(), &nothing)
+        }
+    };
+    plan.attributes = attributes::plan(process, linux, "/process", facts, problems);
+    if let Some(asked) = &process.exec_cpu_affinity {
+        // For exec alone; what is wrong with it is told now.
+        affinity::plan(asked, "/process", problems);
+    }
+    plan
 }
 
 /// Without CAP_SYS_ADMIN namespaces can be made and joined only below a user namespace.
@@ -270,12 +302,7 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
             problems.push(Problem::dropped(format!("/{field}"), "platform", "a section of another platform"));
         }
     }
-    let personality = linux.personality.as_ref().is_some_and(|p| !p.domain.is_empty());
-    for (asked, field) in [
-        (linux.intel_rdt.is_some(), "intelRdt"),
-        (linux.memory_policy.is_some(), "memoryPolicy"),
-        (personality, "personality"),
-    ] {
+    for (asked, field) in [(linux.intel_rdt.is_some(), "intelRdt")] {
         if asked {
             problems.push(Problem::unsupported(format!("/linux/{field}")));
         }

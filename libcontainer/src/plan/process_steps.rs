@@ -28,6 +28,9 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, i
             push(Act::ChangeDirectory { as_user: true }, "/process/cwd");
             push(Act::Capabilities, "/process/capabilities");
         }
+        Stage::KeyLabel | Stage::Labels | Stage::Scheduling => process.attributes.steps(stage, out),
+        // Created without a process: there is nothing to look for.
+        Stage::Program if process.is_absent() => {}
         Stage::Program => {
             if process.needs_home {
                 push(Act::Home, "");
@@ -40,6 +43,7 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, i
             push(Act::OutliveParent, "");
         }
         Stage::Close => push(Act::CloseDescriptors, ""),
+        Stage::Landlock if process.landlock.is_some() => push(Act::Landlock, "/annotations/org.wherry.landlock"),
         Stage::Listener | Stage::Seccomp => {
             match (stage, seccomp) {
                 (Stage::Listener, Load::WithListener { dumpable }) => {

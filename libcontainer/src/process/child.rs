@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::finish;
 use super::message::{Channel, Text};
 use super::plan::ProcessPlan;
+use super::program;
 use super::steps::{Act, Step};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::procfs::host;
@@ -52,6 +53,8 @@ pub struct Child<'p> {
     pub close_first: Option<i32>,
     /// v1 `tasks` files.
     pub tasks: &'p [OwnedFd],
+    /// The directory of the nth of them, for errors.
+    pub tasks_of: &'p dyn Fn(usize) -> &'p str,
     /// Opened namespace files, in the plan's order.
     pub joined: &'p [OwnedFd],
     /// pidfd of init, for exec.
@@ -166,7 +169,7 @@ impl Child<'_> {
             Act::Execute => {
                 reset_signals();
                 set_signal_mask(0);
-                Err(finish::execute(self.process))
+                Err(program::execute(self.process))
             }
             _ => finish::apply(act, self.process),
         }
@@ -186,7 +189,13 @@ impl Child<'_> {
                     return Err(Errno::EPIPE.into());
                 }
                 prctl::set_dumpable(false)?;
-                cgroups::attach_self(self.tasks).map_err(|e| Failure::call("write 0 to tasks", e.errno))
+                cgroups::attach_self(self.tasks).map_err(|e| {
+                    let directory = (self.tasks_of)(e.index);
+                    Failure {
+                        errno: e.errno as i32,
+                        text: Text::from_args(format_args!("write 0 to {directory}/tasks")),
+                    }
+                })
             }
             Act::AwaitIdMaps { dumpable } => {
                 if *dumpable {

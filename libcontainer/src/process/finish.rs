@@ -1,29 +1,39 @@
-//! The last steps of init and of exec'd processes: limits, identity, capabilities, the look-up of the program, execve.
-//! Runs in the child, inside the container; allocates nothing. execve(2), credentials(7), capabilities(7).
+//! The last steps of init and of exec'd processes: scheduling, limits, identity, capabilities.
+//! Runs in the child, inside the container; allocates nothing. credentials(7), capabilities(7).
 
 use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, SFlag, stat};
-use nix::unistd::{AccessFlags, chdir};
+use nix::sys::stat::Mode;
+use nix::unistd::chdir;
 
 use super::child::Failure;
 use super::message::Text;
 use super::plan::ProcessPlan;
+use super::program;
 use super::steps::Act;
+use crate::affinity;
 use crate::capabilities::{CAP_SETGID, CAP_SYS_ADMIN};
 use crate::error::errno_words;
+use crate::landlock::Domain;
+use crate::lsm::{Refused, selinux};
 use crate::rootfs::file::read_small_file;
-use crate::sys::exec::execve;
-use crate::sys::{home, ids, prctl};
+use crate::sys::{home, ids, mempolicy, prctl, sched};
 use crate::terminal::stdio;
 
 /// Applies one of the acts that only concern the process itself.
 pub fn apply(act: &Act, process: &mut ProcessPlan) -> Result<(), Failure> {
     match act {
         Act::GiveStdio => give_stdio(process.uid),
+        Act::Affinity(list) => Ok(affinity::set(list.as_ref())?),
+        Act::AppArmor(profile) => profile.apply().map_err(label_refused),
+        Act::SelinuxLabel(label, wanted) => selinux::apply(label, *wanted).map_err(label_refused),
+        Act::Scheduler(attr) => Ok(sched::sched_setattr(attr)?),
+        Act::IoPriority(io) => Ok(sched::ioprio_set_group(io.class, io.level)?),
+        Act::MemoryPolicy(policy) => Ok(policy.apply()?),
+        Act::Personality(domain) => Ok(mempolicy::set_personality(*domain)?),
         Act::Rlimit(limit) => Ok(ids::set_rlimit(limit.resource, limit.soft, limit.hard)?),
         Act::NoNewPrivileges => Ok(prctl::set_no_new_privs()?),
         Act::ChangeDirectory { as_user: true } if !process.cwd_refused => Ok(()),
@@ -40,13 +50,20 @@ pub fn apply(act: &Act, process: &mut ProcessPlan) -> Result<(), Failure> {
         }
         Act::FinishCapabilities => Ok(process.capabilities.finish()?),
         Act::Home => find_home(process),
-        Act::FindProgram => find_program(process),
+        Act::FindProgram => program::find(process),
+        Act::Landlock => process.landlock.as_ref().map_or(Ok(()), Domain::enter),
         Act::Umask(mask) => {
             ids::umask(*mask);
             Ok(())
         }
         _ => Err(Failure::call("a step without an action", Errno::ENOSYS)),
     }
+}
+
+/// Engines know a refused label by the file's name between backquotes.
+fn label_refused(refused: Refused) -> Failure {
+    let file = refused.file.to_bytes().escape_ascii();
+    Failure { errno: refused.errno as i32, text: Text::from_args(format_args!("write `/proc/thread-self/{file}`")) }
 }
 
 fn give_stdio(uid: u32) -> Result<(), Failure> {
@@ -150,45 +167,6 @@ fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
         return None;
     }
     fields.nth(2).filter(|home| !home.is_empty())
-}
-
-/// Looks the program up as execvp(3) does, and words a failure as engines know it from Go's exec package.
-fn find_program(process: &mut ProcessPlan) -> Result<(), Failure> {
-    let name = process.argv.strings().first().map(|s| s.to_bytes()).unwrap_or_default();
-    let quoted = |rest: std::fmt::Arguments<'_>, errno: i32| {
-        let text = Text::from_args(format_args!("exec: \"{}\": {rest}", name.escape_ascii()));
-        Err(Failure { errno, text })
-    };
-    for (i, candidate) in process.candidates.iter().enumerate() {
-        match check_program(candidate) {
-            Ok(()) => {
-                process.found = i;
-                return Ok(());
-            }
-            Err(_) if process.from_path => {}
-            Err(Errno::EACCES) => return quoted(format_args!("permission denied"), 0),
-            // With execve(2)'s own answer to it: dockerd up to 20.10 makes 126 of these words only.
-            Err(Errno::EISDIR) => return quoted(format_args!("is a directory"), Errno::EACCES as i32),
-            Err(e) => return quoted(format_args!("stat {}", candidate.to_bytes().escape_ascii()), e as i32),
-        }
-    }
-    quoted(format_args!("executable file not found in $PATH"), 0)
-}
-
-fn check_program(path: &CStr) -> Result<(), Errno> {
-    let found = stat(path)?;
-    match SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFREG => nix::unistd::access(path, AccessFlags::X_OK),
-        SFlag::S_IFDIR => Err(Errno::EISDIR),
-        _ => Err(Errno::EACCES),
-    }
-}
-
-/// execve(2); the failure's text is what the container's stderr gets.
-pub fn execute(process: &ProcessPlan) -> Failure {
-    let Some(path) = process.candidates.get(process.found) else { return Errno::ENOENT.into() };
-    let errno = execve(path, &process.argv, &process.envp);
-    Failure { errno: errno as i32, text: Text::from_args(format_args!("exec {}", path.to_bytes().escape_ascii())) }
 }
 
 /// One line on descriptor 2: `exec /x: exec format error`.

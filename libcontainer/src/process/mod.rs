@@ -1,9 +1,11 @@
 //! The process model: one parent, one clone3, one child that walks a list of steps (docs/architecture.md).
 
+pub mod attributes;
 pub(crate) mod child;
 mod finish;
 pub mod message;
 pub mod parent;
 pub mod plan;
+mod program;
 pub mod seal;
 pub mod steps;

@@ -8,6 +8,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
+use super::attributes;
 use super::message::{Channel, FromChild, pair};
 use super::steps::{Act, Step};
 use crate::error::{Error, ErrorKind, Result};
@@ -333,7 +334,7 @@ fn step_hint(act: &Act, errno: i32, detail: &str) -> Option<&'static str> {
         (Act::Rlimit(_), Errno::EPERM) => {
             Some("a hard limit above the caller's own needs CAP_SYS_RESOURCE in the initial user namespace")
         }
-        _ => None,
+        _ => attributes::hint(act, errno),
     }
 }
 
@@ -344,6 +345,13 @@ fn step_code(act: &Act) -> &'static str {
         Act::Rootfs(_) => "rootfs",
         Act::Seccomp | Act::SeccompListener { .. } => "seccomp",
         Act::Attach => "cgroup",
+        Act::Scheduler(_) => "scheduler",
+        Act::IoPriority(_) => "io-priority",
+        Act::MemoryPolicy(_) => "memory-policy",
+        Act::AppArmor(_) => "apparmor",
+        Act::SelinuxLabel(..) => "selinux",
+        Act::Affinity(_) => "cpu-affinity",
+        Act::Landlock => "landlock",
         _ => "kernel",
     }
 }

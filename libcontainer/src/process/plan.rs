@@ -4,8 +4,10 @@
 
 use std::ffi::CString;
 
+use super::attributes::Attributes;
 use crate::capabilities::{self, CapabilityPlan};
 use crate::error::Problem;
+use crate::landlock::Domain;
 use crate::rlimits::{self, Limit};
 use crate::spec::{Process, Str};
 use crate::sys::exec::StringArray;
@@ -48,6 +50,8 @@ pub struct ProcessPlan {
     pub rlimits: Vec<Limit>,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
+    /// What Landlock keeps it from.
+    pub landlock: Option<Domain>,
     /// CAP_SYS_ADMIN stays until the seccomp filter is loaded, which without no_new_privs needs it.
     pub keep_sys_admin: bool,
     /// Value for oom_score_adj.
@@ -56,11 +60,25 @@ pub struct ProcessPlan {
     pub terminal: bool,
     /// (rows, columns) of the terminal.
     pub console_size: Option<(u16, u16)>,
+    /// Scheduling, memory policy, labels.
+    pub attributes: Attributes,
     /// The text of the environment as the hooks of startContainer see it.
     pub env: Vec<String>,
 }
 
 impl ProcessPlan {
+    /// What a container without `process` is made of: it can be created and entered, but has nothing to start.
+    pub fn absent() -> Self {
+        let mut nothing = plan(&Process { cwd: Some("/".into()), ..Process::default() }, "", 0, &mut Vec::new());
+        nothing.needs_home = false;
+        nothing
+    }
+
+    /// Whether there is no program.
+    pub fn is_absent(&self) -> bool {
+        self.argv.strings().is_empty()
+    }
+
     /// Adds a variable, replacing one of the same name.
     pub fn env_push(&mut self, variable: &str) {
         let name = variable.split_inclusive('=').next().unwrap_or_default();
@@ -83,7 +101,6 @@ fn drop_foreign(process: &Process<'_>, base: &str, problems: &mut Vec<Problem>) 
 
 /// Decides everything about `process`; `base` is its JSON pointer, `available` what capabilities can be granted.
 pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Vec<Problem>) -> ProcessPlan {
-    refuse_unsupported(process, base, problems);
     drop_foreign(process, base, problems);
     let argv = c_strings(&process.args, &format!("{base}/args"), problems);
     if process.args.is_empty() || process.args.first().is_some_and(|a| a.is_empty()) {
@@ -113,10 +130,12 @@ pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Ve
         capabilities: capabilities::plan(process.capabilities.as_ref(), base, available, problems),
         rlimits: rlimits::plan(&process.rlimits, base, problems),
         no_new_privileges: process.no_new_privileges.unwrap_or(false),
+        landlock: None,
         keep_sys_admin: false,
         oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,
         console_size: process.console_size.as_ref().map(|s| (s.height, s.width)).filter(|s| s.0 > 0 && s.1 > 0),
+        attributes: Attributes::default(),
         env,
     };
     if let Some(score) = out.oom_score_adj.filter(|s| !(-1000..=1000).contains(s)) {
@@ -127,23 +146,6 @@ pub fn plan(process: &Process<'_>, base: &str, available: u64, problems: &mut Ve
         find_candidates(program, &mut out);
     }
     out
-}
-
-/// Fields that are not built yet: refused by name, never dropped.
-fn refuse_unsupported(process: &Process<'_>, base: &str, problems: &mut Vec<Problem>) {
-    let given = |s: &Option<Str<'_>>| s.as_deref().is_some_and(|s| !s.is_empty());
-    let affinity = process.exec_cpu_affinity.as_ref().is_some_and(|a| given(&a.initial) || given(&a.final_));
-    for (asked, field) in [
-        (given(&process.apparmor_profile), "apparmorProfile"),
-        (given(&process.selinux_label), "selinuxLabel"),
-        (process.scheduler.is_some(), "scheduler"),
-        (process.io_priority.is_some(), "ioPriority"),
-        (affinity, "execCPUAffinity"),
-    ] {
-        if asked {
-            problems.push(Problem::unsupported(format!("{base}/{field}")));
-        }
-    }
 }
 
 fn c_strings(list: &[Str<'_>], pointer: &str, problems: &mut Vec<Problem>) -> Vec<CString> {
@@ -248,17 +250,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_not_built_is_named() {
+    fn what_is_missing_is_named() {
         let mut problems = Vec::new();
         let mut p = process(&[], &["novalue", "=x"]);
         p.cwd = Some("relative".into());
-        p.apparmor_profile = Some("profile".into());
         plan(&p, "/process", 0, &mut problems);
         let at: Vec<_> = problems.iter().map(|p| p.pointer.as_str()).collect();
-        assert_eq!(
-            at,
-            ["/process/apparmorProfile", "/process/args", "/process/env/0", "/process/env/1", "/process/cwd"]
-        );
+        assert_eq!(at, ["/process/args", "/process/env/0", "/process/env/1", "/process/cwd"]);
+    }
+
+    #[test]
+    fn without_a_process_there_is_no_program_and_no_capability() {
+        let p = ProcessPlan::absent();
+        assert!(p.is_absent() && !p.needs_home);
+        assert_eq!((p.capabilities, p.uid, p.cwd.as_c_str()), (CapabilityPlan::default(), 0, c"/"));
     }
 
     #[test]

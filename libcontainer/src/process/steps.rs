@@ -4,9 +4,13 @@
 use std::ffi::CString;
 use std::fmt;
 
+use crate::id_list::IdList;
+use crate::lsm::{apparmor, selinux};
+use crate::memory_policy::MemoryPolicyPlan;
 use crate::namespaces::KINDS;
 use crate::rlimits::Limit;
-use crate::rootfs;
+use crate::scheduling::{IoLevel, SchedAttr, policy_name};
+use crate::{personality, rootfs};
 
 /// One act of the child.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub enum Act {
     OomScore(i32),
     /// Write "0" to the v1 `tasks` files that the parent opened.
     Attach,
+    /// sched_setaffinity(2): these CPUs, or all that the cpuset allows.
+    Affinity(Option<IdList>),
     /// Wait until the parent wrote uid_map and gid_map.
     AwaitIdMaps {
         /// The parent is no root: the maps are files of this process, and it may write them only while this one is dumpable.
@@ -68,8 +74,20 @@ pub enum Act {
     },
     /// Give pipes on 0, 1 and 2 to the user.
     GiveStdio,
+    /// The AppArmor profile of the next execve(2).
+    AppArmor(apparmor::Profile),
+    /// The SELinux context of the next execve(2), or of keys.
+    SelinuxLabel(String, selinux::Use),
     /// setrlimit(2).
     Rlimit(Limit),
+    /// sched_setattr(2).
+    Scheduler(SchedAttr),
+    /// ioprio_set(2).
+    IoPriority(IoLevel),
+    /// set_mempolicy(2).
+    MemoryPolicy(MemoryPolicyPlan),
+    /// personality(2).
+    Personality(u32),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,
     /// chdir(2) as root, once more as the user when that was refused, and the proof that we are inside.
@@ -89,6 +107,8 @@ pub enum Act {
     FindProgram,
     /// umask(2).
     Umask(u32),
+    /// landlock_restrict_self(2).
+    Landlock,
     /// Tell the parent that all is ready, wait for its word.
     Ready,
     /// PR_SET_PDEATHSIG off.
@@ -131,8 +151,12 @@ pub enum Stage {
     /// Not in a list yet.
     #[default]
     None,
-    /// [`Act::Attach`].
+    /// [`Act::Attach`] and the CPUs.
     Attach,
+    /// The context of the session keyring.
+    KeyLabel,
+    /// Profile and context of the program.
+    Labels,
     /// A joined user namespace, and the fork inside it.
     Fork,
     /// Id maps and root in a new user namespace.
@@ -159,12 +183,16 @@ pub enum Stage {
     Protect,
     /// Resource limits.
     Rlimits,
+    /// Scheduler, I/O priority, memory policy, execution domain.
+    Scheduling,
     /// no_new_privs.
     NoNewPrivileges,
     /// Identity and capabilities.
     Identity,
     /// HOME and the look-up of the program.
     Program,
+    /// A Landlock domain.
+    Landlock,
     /// Syscall filter with a listener.
     Listener,
     /// Report, and what the parent's answer allows.
@@ -194,6 +222,7 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
     (Stage::UserNamespace, "before every other namespace: those made after it belong to it (user_namespaces(7))"),
     (Stage::Join, "before the mounts, which show the joined namespaces; user and PID came with the fork"),
     (Stage::Unshare, "after the attach: a cgroup namespace takes the cgroup that its maker is in as root"),
+    (Stage::KeyLabel, "before the keyring is made, which gets it; execve(2) forgets it"),
     (Stage::Session, "before the uid changes: a keyring belongs to the uid that makes it"),
     (Stage::Names, "in the new UTS and network namespaces, while CAP_SYS_ADMIN and CAP_NET_ADMIN are there"),
     (Stage::Mounts, "in config order: later mounts lie over earlier ones; the host's tree is still there as source"),
@@ -208,10 +237,22 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
         Stage::Protect,
         "last of the mounts: nothing may need to write there any more; sysctl before /proc/sys is read-only",
     ),
+    (
+        Stage::Labels,
+        "after the createContainer hooks, whose execve(2) would take them; through the host's procfs, while it is open",
+    ),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE, which goes with the next stages"),
+    (
+        Stage::Scheduling,
+        "in the cgroup, after its limits and RLIMIT_RTPRIO, with CAP_SYS_NICE; hooks of the host do not inherit it",
+    ),
     (Stage::NoNewPrivileges, "before seccomp, which may be loaded without CAP_SYS_ADMIN then"),
     (Stage::Identity, "bounding set first (CAP_SETPCAP), then ids with kept capabilities, then capset, ambient last"),
     (Stage::Program, "as the user: a root-squashed file system answers only to the right one"),
+    (
+        Stage::Landlock,
+        "after our own look-ups, which no rule need allow; before the filter, which need not allow landlock_*(2); before Ready, so that create tells of a path that is not there",
+    ),
     (
         Stage::Listener,
         "the parent must be there to take the listener, and the container be `creating` when the agent hears of it",
@@ -230,6 +271,8 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
 /// Order of an exec'd process's work.
 pub const EXEC_ORDER: &[(Stage, &str)] = &[
     (Stage::Attach, "before setns: the host's ids open `tasks`, and the set-up is charged to the container"),
+    (Stage::KeyLabel, "here, like the labels: both go through the host's procfs, which the fork takes away"),
+    (Stage::Labels, "they say what the next execve(2) changes to, and nothing is executed before the program"),
     (Stage::Join, "one setns(2) with init's pidfd: user namespace first and mount namespace last, inside the kernel"),
     (
         Stage::Fork,
@@ -238,9 +281,11 @@ pub const EXEC_ORDER: &[(Stage, &str)] = &[
     (Stage::Session, "before the uid changes: the keyring is found by its name under the same uid"),
     (Stage::Terminal, "needs the container's devpts"),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE"),
+    (Stage::Scheduling, "in the cgroup, with CAP_SYS_NICE"),
     (Stage::NoNewPrivileges, "before seccomp"),
     (Stage::Identity, "as for init"),
     (Stage::Program, "as the user, inside the container"),
+    (Stage::Landlock, "as for init: the same domain"),
     (Stage::Listener, "as for init; after all that an agent need not answer"),
     (Stage::Ready, "the pid file is written only for a process that will run"),
     (Stage::Close, "no host descriptor survives"),
@@ -254,6 +299,8 @@ impl fmt::Display for Act {
         match self {
             Act::OomScore(score) => write!(f, "write {score} to /proc/self/oom_score_adj"),
             Act::Attach => f.write_str("enter the cgroup"),
+            Act::Affinity(None) => f.write_str("use all processors of the cpuset"),
+            Act::Affinity(Some(_)) => f.write_str("sched_setaffinity"),
             Act::AwaitIdMaps { .. } => f.write_str("wait for the id maps"),
             Act::BecomeRoot => f.write_str("become root of the user namespace"),
             Act::Join { flag, .. } => write!(f, "join the {} namespace", word(*flag)),
@@ -279,6 +326,13 @@ impl fmt::Display for Act {
             Act::CreateContainerHook(n) => write!(f, "createContainer hook #{n}"),
             Act::Terminal { .. } => f.write_str("open the terminal"),
             Act::GiveStdio => f.write_str("give stdio to the user"),
+            Act::AppArmor(profile) => write!(f, "change to AppArmor profile {:?} at execve", profile.name()),
+            Act::SelinuxLabel(label, selinux::Use::Exec) => write!(f, "change to SELinux context {label:?} at execve"),
+            Act::SelinuxLabel(label, selinux::Use::Keys) => write!(f, "make keys with SELinux context {label:?}"),
+            Act::Scheduler(attr) => write!(f, "sched_setattr {}", policy_name(attr.policy)),
+            Act::IoPriority(io) => write!(f, "ioprio_set {} {}", io.class_name(), io.level),
+            Act::MemoryPolicy(policy) => write!(f, "set_mempolicy {}", policy.mode_name()),
+            Act::Personality(domain) => write!(f, "personality {}", personality::name(*domain)),
             Act::Rlimit(limit) => write!(f, "set {} to {}:{}", limit.name(), limit.soft, limit.hard),
             Act::NoNewPrivileges => f.write_str("set no_new_privs"),
             Act::ChangeDirectory { .. } => f.write_str("chdir to the working directory"),
@@ -288,6 +342,7 @@ impl fmt::Display for Act {
             Act::Home => f.write_str("find HOME"),
             Act::FindProgram => f.write_str("find the program"),
             Act::Umask(mask) => write!(f, "umask {mask:04o}"),
+            Act::Landlock => f.write_str("enter the Landlock domain"),
             Act::Ready => f.write_str("report ready"),
             Act::OutliveParent => f.write_str("disarm the parent death signal"),
             Act::CloseDescriptors => f.write_str("close descriptors"),
@@ -363,6 +418,19 @@ mod tests {
             (Stage::Gate, Stage::Seccomp),
             (Stage::Seccomp, Stage::StartContainerHooks),
             (Stage::NoNewPrivileges, Stage::Seccomp),
+            (Stage::KeyLabel, Stage::Session),
+            (Stage::CreateContainerHooks, Stage::Labels),
+            (Stage::CreateContainerHooks, Stage::Scheduling),
+            (Stage::MountsDone, Stage::Scheduling),
+            (Stage::Rlimits, Stage::Scheduling),
+            (Stage::Scheduling, Stage::Identity),
+            (Stage::Labels, Stage::Close),
+            (Stage::Program, Stage::Landlock),
+            (Stage::NoNewPrivileges, Stage::Landlock),
+            (Stage::Identity, Stage::Landlock),
+            (Stage::Landlock, Stage::Listener),
+            (Stage::Landlock, Stage::Seccomp),
+            (Stage::Landlock, Stage::StartContainerHooks),
             (Stage::Program, Stage::Listener),
             (Stage::NoNewPrivileges, Stage::Listener),
             (Stage::Listener, Stage::Ready),
@@ -370,6 +438,13 @@ mod tests {
         ] {
             assert!(position(INIT_ORDER, earlier) < position(INIT_ORDER, later), "{earlier:?} {later:?}");
         }
-        assert!(position(EXEC_ORDER, Stage::Join) < position(EXEC_ORDER, Stage::Fork));
+        for (earlier, later) in [
+            (Stage::Attach, Stage::Scheduling),
+            (Stage::KeyLabel, Stage::Fork),
+            (Stage::Labels, Stage::Fork),
+            (Stage::Join, Stage::Fork),
+        ] {
+            assert!(position(EXEC_ORDER, earlier) < position(EXEC_ORDER, later), "{earlier:?} {later:?}");
+        }
     }
 }

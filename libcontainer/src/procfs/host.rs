@@ -12,7 +12,10 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 
 use super::Procfs;
+use crate::rootfs::lookup::Buffer;
+use crate::rootfs::{At, StepError};
 use crate::state::Identity;
+use crate::sys::fd::readlink_at;
 
 /// Opened once; a child closes its copy with everything else.
 static HOST: OnceLock<Procfs> = OnceLock::new();
@@ -69,6 +72,25 @@ pub fn write_self(path: &CStr, data: &[u8]) -> Result<(), Errno> {
 pub fn write(pid: i32, name: &str, data: &[u8]) -> Result<(), Errno> {
     let path = CString::new(format!("{pid}/{name}")).map_err(|_| Errno::EINVAL)?;
     super::write_file(host()?.root(), &path, data).map_err(|e| e.errno)
+}
+
+/// Opens a file of the calling thread, e.g. `attr/exec`, below the host's procfs: in whatever namespaces the thread is
+/// by now, and whatever is mounted where it is. For the child; does not allocate. The kernel wants opener and writer of
+/// an `attr` file to have the same credentials, so it is opened where it is written and not before.
+///
+/// # Errors
+/// ENOENT when the kernel has no such file; EXDEV when something is mounted over it; EBADF before the runtime has opened
+/// the procfs.
+pub fn open_own_thread(name: &CStr, flags: OFlag) -> Result<OwnedFd, StepError> {
+    let host = HOST.get().ok_or(Errno::EBADF).at("the host's procfs")?;
+    let mut target = [0_u8; 64];
+    // A plain symbolic link, PID/task/TID by the procfs's own PID namespace; openat2(2) is told to follow none.
+    let thread = readlink_at(host.root(), c"thread-self", &mut target).at("readlink thread-self")?;
+    let mut path = Buffer::<128>::new();
+    for part in [thread, b"/", name.to_bytes()] {
+        path.push(part).at("path")?;
+    }
+    super::open(host.root(), path.as_c_str().at("path")?, flags)
 }
 
 /// What /proc/PID/stat says of a process.
@@ -219,6 +241,22 @@ mod tests {
             text.extend_from_slice(format!(" {n}").as_bytes());
         }
         assert_eq!(parse_stat(&text), Some(Stat { state: b'S', start: 22 }));
+    }
+
+    #[test]
+    fn a_file_of_the_calling_thread_is_written_and_not_of_its_process() {
+        identity(nix::unistd::getpid().as_raw()).unwrap();
+        let write = |name: &[u8]| {
+            let comm = open_own_thread(c"comm", OFlag::O_WRONLY).unwrap();
+            assert_eq!(nix::unistd::write(&comm, name), Ok(name.len()));
+        };
+        let own = std::thread::spawn(move || {
+            write(b"wherry-thread");
+            std::fs::read_to_string("/proc/thread-self/comm").unwrap()
+        });
+        assert_eq!(own.join().unwrap(), "wherry-thread\n");
+        assert_ne!(std::fs::read_to_string("/proc/self/comm").unwrap(), "wherry-thread\n");
+        assert_eq!(open_own_thread(c"no-such-file", OFlag::O_RDONLY).unwrap_err().errno, Errno::ENOENT);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{capabilities, mounts, namespaces, seccomp};
+use crate::{capabilities, memory_policy, mounts, namespaces, seccomp};
 
 /// Oldest runtime-spec whose configurations are taken.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
@@ -85,6 +85,8 @@ fn value(version: &str, commit: &str) -> Value {
     }
     let mut namespaces: Vec<&str> = namespaces::KINDS.iter().map(|kind| kind.word).collect();
     namespaces.sort_unstable();
+    let mut memory_modes: Vec<&str> = memory_policy::modes().collect();
+    memory_modes.sort_unstable();
     let supported = if seccomp::kernel_takes(seccomp::LISTENER_FLAGS) { SECCOMP_FLAGS.len() } else { 3 };
     json!({
         "ociVersionMin": OCI_VERSION_MIN,
@@ -103,15 +105,15 @@ fn value(version: &str, commit: &str) -> Value {
                 "knownFlags": SECCOMP_FLAGS,
                 "supportedFlags": SECCOMP_FLAGS[..supported],
             },
-            "apparmor": {"enabled": false},
-            "selinux": {"enabled": false},
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
-            "memoryPolicy": {"modes": [], "flags": []},
+            "memoryPolicy": {"modes": memory_modes, "flags": memory_policy::flags().collect::<Vec<_>>()},
             "mountExtensions": {"idmap": {"enabled": false}},
             "netDevices": {"enabled": true},
         },
         "annotations": annotations,
-        "potentiallyUnsafeConfigAnnotations": ["bundle"],
+        "potentiallyUnsafeConfigAnnotations": ["bundle", crate::landlock::ANNOTATION],
     })
 }
 

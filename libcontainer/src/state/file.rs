@@ -130,6 +130,9 @@ pub struct Own {
     /// Uid that made the container.
     #[serde(default)]
     pub owner: u32,
+    /// The configuration had no process: there is nothing to start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_process: bool,
 }
 
 /// The JSON part of `private.json`; the seccomp program follows as raw instructions.
@@ -160,9 +163,15 @@ pub struct Private {
     /// SECCOMP_FILTER_FLAG_* of the program; absent without a filter.
     #[serde(default)]
     pub seccomp_flags: Option<u32>,
+    /// What exec'd processes take over, see `plan::exec::defaults`; null for nothing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub exec_defaults: Value,
     /// Who answers the program's NOTIFY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp_agent: Option<Agent>,
+    /// Text of the annotation org.wherry.landlock, which holds for exec as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<String>,
     /// Capabilities, user and so on of the configured process are read from the bundle; this names the file.
     #[serde(default)]
     pub config_path: String,

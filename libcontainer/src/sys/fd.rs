@@ -1,6 +1,7 @@
 //! Descriptors by number: 0, 1 and 2, which every process has by convention.
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -28,6 +29,17 @@ pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// readlinkat(2) into `buffer`, which nix's call would allocate: the target, cut where the buffer ends.
+///
+/// # Errors
+/// EINVAL when `name` is no symbolic link, ENOENT.
+pub fn readlink_at<'b>(dir: BorrowedFd<'_>, name: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    // SAFETY: `name` is NUL-terminated, pointer and length are one slice's, and both outlive the call.
+    let n = unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let n = Errno::result(n)?.cast_unsigned();
+    buffer.get(..n).ok_or(Errno::EIO)
+}
+
 /// AT_SECURE (getauxval(3)): execve gave the process more rights than its caller had.
 pub fn runs_with_raised_privileges() -> bool {
     // SAFETY: takes an integer and reads the auxiliary vector, which lives as long as the process.
@@ -37,8 +49,6 @@ pub fn runs_with_raised_privileges() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
-
     #[test]
     fn a_descriptor_of_ours_is_not_taken_for_the_callers() {
         let file = std::fs::File::open("/dev/null").unwrap();

@@ -42,6 +42,12 @@ pub const FEATURES: &[Feature] = &[
     feature("prctl PR_SET_CHILD_SUBREAPER", (3, 4), "run in the foreground reaps orphans", ""),
     feature("prctl PR_SET_NO_NEW_PRIVS", (3, 5), "noNewPrivileges", ""),
     feature("prctl PR_CAP_AMBIENT", (4, 3), "ambient capabilities", ""),
+    feature("sched_setattr(2)", (3, 14), "process.scheduler", ""),
+    feature("SCHED_FLAG_UTIL_CLAMP_MIN, SCHED_FLAG_UTIL_CLAMP_MAX", (5, 3), "the flags of process.scheduler", ""),
+    feature("/proc/thread-self/attr/apparmor/exec", (5, 8), "process.apparmorProfile", ""),
+    feature("MPOL_F_NUMA_BALANCING", (5, 12), "the flag of linux.memoryPolicy", ""),
+    feature("MPOL_PREFERRED_MANY", (5, 15), "the mode of linux.memoryPolicy", "an error when the configuration asks for it"),
+    feature("MPOL_WEIGHTED_INTERLEAVE", (6, 9), "the mode of linux.memoryPolicy", "an error when the configuration asks for it"),
     // Mounts: mount.rs
     feature("open_tree(2) OPEN_TREE_CLONE", (5, 2), "copies for bind mounts and masks; the view of the binary", "for the binary: a sealed memfd"),
     feature("fsopen(2), fsconfig(2), fsmount(2)", (5, 2), "new file systems, detached until they are complete", ""),
@@ -57,7 +63,13 @@ pub const FEATURES: &[Feature] = &[
     feature("close_range(2)", (5, 9), "nothing but stdio and what was asked for reaches the program", ""),
     feature("close_range CLOSE_RANGE_CLOEXEC", (5, 11), "the caller's descriptors are not for us", ""),
     feature("ioctl_tty TIOCGPTPEER", (4, 13), "the terminal's slave without a path", ""),
-    // Filters: seccomp.rs, bpf.rs
+    // Filters: landlock.rs, seccomp.rs, bpf.rs
+    feature("landlock_create_ruleset(2), landlock_add_rule(2), landlock_restrict_self(2)", (5, 13), "the annotation org.wherry.landlock, rights of files", "an error when the annotation is there, unless it says bestEffort"),
+    feature("LANDLOCK_ACCESS_FS_REFER", (5, 19), "the annotation org.wherry.landlock", "as above"),
+    feature("LANDLOCK_ACCESS_FS_TRUNCATE", (6, 2), "the annotation org.wherry.landlock", "as above"),
+    feature("LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP", (6, 7), "its TCP ports", "as above"),
+    feature("LANDLOCK_ACCESS_FS_IOCTL_DEV", (6, 10), "the annotation org.wherry.landlock", "as above"),
+    feature("LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, LANDLOCK_SCOPE_SIGNAL", (6, 12), "its scopes", "as above"),
     feature("seccomp(2)", (3, 17), "loads the filter", ""),
     feature("SECCOMP_FILTER_FLAG_LOG, SCMP_ACT_LOG, SCMP_ACT_KILL_PROCESS", (4, 14), "the flag and the actions", ""),
     feature("SECCOMP_FILTER_FLAG_SPEC_ALLOW", (4, 17), "the flag, which is the default", ""),

@@ -54,6 +54,8 @@ pub struct Program<'a> {
     /// Killed when the calling thread ends (PR_SET_PDEATHSIG is about the thread, not its process): only for a caller with
     /// one thread. A program with more rights than the caller escapes it.
     pub dies_with_parent: bool,
+    /// Leads a process group of its own, in which its children can be killed with it.
+    pub own_group: bool,
 }
 
 /// Starts `program` with default signal dispositions, an empty mask and no other descriptor, and returns its pid and
@@ -113,6 +115,11 @@ fn tie_to(parent: Option<Pid>) -> Result<(), Errno> {
 }
 
 fn prepare(program: &Program<'_>) -> Result<(), Errno> {
+    if program.own_group {
+        // A container's profile may deny it: then the hook stays in init's group, and its children outlive a timeout.
+        // SAFETY: no pointer is passed.
+        unsafe { libc::syscall(libc::SYS_setpgid, 0, 0) };
+    }
     if let Some(cwd) = program.cwd {
         // SAFETY: no pointer is passed.
         Errno::result(unsafe { libc::syscall(libc::SYS_fchdir, cwd.as_raw_fd()) })?;

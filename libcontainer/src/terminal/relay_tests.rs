@@ -39,6 +39,7 @@ fn shell(script: &str) -> Shell {
         cwd: None,
         failure: failure.as_fd(),
         dies_with_parent: false,
+        own_group: false,
     };
     let (pid, pidfd) = spawn(&program).unwrap();
     Shell { pid, pidfd, master: pty.master }

@@ -8,6 +8,7 @@ use super::super::container::{INTENT, PRIVATE, STATE};
 use super::Creation;
 use crate::cgroups::Stored;
 use crate::error::{Error, ErrorKind, Result};
+use crate::landlock;
 use crate::namespaces::KINDS;
 use crate::procfs::host;
 use crate::rfc3339;
@@ -40,7 +41,9 @@ impl Creation {
             no_new_keyring: self.no_new_keyring,
             hooks: plan.hooks.later(),
             seccomp_flags: plan.seccomp.as_ref().map(|f| f.flags),
+            exec_defaults: plan.exec_defaults.clone(),
             seccomp_agent: plan.agent.clone(),
+            landlock: plan.annotations.iter().find(|(name, _)| name == landlock::ANNOTATION).map(|a| a.1.clone()),
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
@@ -66,6 +69,7 @@ impl Creation {
                 bundle: self.prepared.bundle.clone(),
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),
+                no_process: plan.process.is_absent(),
             },
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)

@@ -79,14 +79,14 @@ struct Named<'p> {
 }
 
 /// A profile read name by name for each ABI of a family.
-struct Reading<'p> {
+pub(super) struct Reading<'p> {
     family: &'p Family,
     profile: &'p Value,
     named: [Vec<Named<'p>>; 3],
 }
 
 impl<'p> Reading<'p> {
-    fn new(family: &'p Family, profile: &'p Value) -> Self {
+    pub(super) fn new(family: &'p Family, profile: &'p Value) -> Self {
         let on = |column: usize| {
             let mut out = Vec::new();
             for rule in list(&profile["syscalls"]) {
@@ -108,7 +108,7 @@ impl<'p> Reading<'p> {
     }
 
     /// What the profile says to a call.
-    fn expected(&self, call: &Call) -> u32 {
+    pub(super) fn expected(&self, call: &Call) -> u32 {
         let Reading { family, profile, .. } = self;
         let x32_call = family.names[2] == "X32" && call.arch == family.audit[0] && call.nr >= arch::X32_BIT;
         let compat = call.arch == family.audit[1];
