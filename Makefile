@@ -6,16 +6,19 @@ STATIC  := target/$(TRIPLE)/release/wherry
 PLANTED := target/planted/$(TRIPLE)/debug/wherry
 PREFIX  ?= /usr/local
 DESTDIR ?=
+# For each target.
+FUZZ_SECONDS       ?= 600
+FUZZ_SMOKE_SECONDS ?= 20
 
 # Recipes below say target/: a directory elsewhere would leave them with old files.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export WHERRY_COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build static planted demo check test integration engines bench fmt lint unit deny sources cross man completions install clean
+.PHONY: help build static planted demo check test integration engines bench fuzz fuzz-smoke fmt lint unit deny sources cross man completions install clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## debug build for this machine
 	$(CARGO) build
@@ -43,8 +46,13 @@ lint: ## clippy and rustdoc without a warning
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 
 unit: ## tests that need no root
+<<<<<<< HEAD
+	@scripts/needs procps
+	$(CARGO) test --quiet -p wherry -p wherry-container -p wherry-fuzz
+=======
 	@scripts/needs procps gcc libc6-dev libseccomp-dev golang-github-containers-common
 	WHERRY_ORACLES=1 $(CARGO) test --quiet -p wherry -p wherry-container
+>>>>>>> main
 
 sources: ## length of files, and unsafe only where it belongs
 	@scripts/check-sources
@@ -69,6 +77,12 @@ engines: static ## containerd, podman and docker with wherry (root)
 
 bench: ## wherry beside other runtimes and the floor of kernel work (root)
 	benches/run
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (nightly Rust and cargo-fuzz)
+	fuzz/run $(FUZZ_SECONDS)
+
+fuzz-smoke: ## every fuzz target for FUZZ_SMOKE_SECONDS
+	fuzz/run $(FUZZ_SMOKE_SECONDS)
 
 man: build ## write docs/man from the table of commands
 	@mkdir -p docs/man

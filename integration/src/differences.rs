@@ -5,11 +5,12 @@ use crate::runtime::Kind::{Crun, Runc};
 
 mod process;
 mod rootless;
+mod rules;
 mod seccomp;
 
 /// All rows, area by area.
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    [DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS].into_iter().flatten()
+    [DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS, rules::RULES].into_iter().flatten()
 }
 
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.

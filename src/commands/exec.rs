@@ -1,7 +1,7 @@
 //! `wherry exec`.
 
 use anyhow::{Result, anyhow, bail};
-use libcontainer::lifecycle::Exec;
+use libcontainer::lifecycle::{Exec, id_number, parse_user};
 
 use crate::cli::parse::Call;
 use libcontainer::lifecycle;
@@ -32,12 +32,12 @@ fn request(call: &Call, id: String) -> Result<Exec> {
         cwd: flags.text("cwd")?,
         env: flags.all("env")?,
         tty: flags.switch("tty"),
-        user: flags.text("user")?.as_deref().map(user).transpose()?,
+        user: flags.text("user")?.as_deref().map(parse_user).transpose()?,
         additional_gids: flags
             .all("additional-gids")?
             .iter()
             .map(|g| id_number("additional gid", g))
-            .collect::<Result<_>>()?,
+            .collect::<Result<_, _>>()?,
         caps: flags.all("cap")?,
         no_new_privs: flags.last("no-new-privs").map(|_| flags.switch("no-new-privs")),
         apparmor: flags.text("apparmor")?,
@@ -51,18 +51,6 @@ fn request(call: &Call, id: String) -> Result<Exec> {
         preserve_fds: flags.number("preserve-fds")?.unwrap_or(0),
         strict: flags.switch("strict"),
     })
-}
-
-/// `UID[:GID]`, numbers only: names belong to the image, which is not asked.
-fn user(text: &str) -> Result<(u32, Option<u32>)> {
-    match text.split_once(':') {
-        Some((uid, gid)) => Ok((id_number("uid", uid)?, Some(id_number("gid", gid)?))),
-        None => Ok((id_number("uid", text)?, None)),
-    }
-}
-
-fn id_number(what: &str, text: &str) -> Result<u32> {
-    text.parse().map_err(|_| anyhow!("bad {what}: {text:?} is not a number from 0 to {}", u32::MAX))
 }
 
 #[cfg(test)]
@@ -88,16 +76,5 @@ mod tests {
         assert_eq!(by_file.process, Some("p.json".into()));
         assert!(by_file.args.is_empty() && by_file.no_new_privs.is_none());
         assert!(request(&parsed("exec a"), "a".into()).is_err());
-    }
-
-    #[test]
-    fn users_are_numbers() {
-        assert_eq!(user("0").unwrap(), (0, None));
-        assert_eq!(user("1000:4294967295").unwrap(), (1000, Some(u32::MAX)));
-        for (text, part) in
-            [("root", "bad uid: "), ("1:x", "bad gid: "), ("-1", "bad uid: "), ("1:", "bad gid: "), ("", "bad uid: ")]
-        {
-            assert!(user(text).unwrap_err().to_string().starts_with(part), "{text}");
-        }
     }
 }

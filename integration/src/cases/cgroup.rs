@@ -35,7 +35,7 @@ const OPEN: &str = "for d in /dev/null /dev/zero /dev/mine; do (: <$d) 2>/dev/nu
 const FUSE: (u32, u32) = (10, 229);
 
 /// Reads and writes of null, zero and a device that is not among the default ones.
-fn open_devices(lab: &Lab, rules: &Value) -> Check<String> {
+pub(super) fn open_devices(lab: &Lab, rules: &Value) -> Check<String> {
     let out = lab.sh(OPEN, |c| {
         bundle::capabilities(c, &["CAP_MKNOD", "CAP_DAC_OVERRIDE"]);
         bundle::set(c, "/root/readonly", json!(false));
@@ -49,7 +49,7 @@ fn open_devices(lab: &Lab, rules: &Value) -> Check<String> {
     Ok(out.stdout.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-fn device_rules_work(lab: &Lab) -> Check {
+pub(super) fn device_rules_work(lab: &Lab) -> Check {
     if !fs::read_to_string("/proc/misc").unwrap_or_default().contains("229 fuse") {
         return skip("no fuse device in this kernel");
     }
@@ -182,7 +182,7 @@ fn removal_with_processes(lab: &Lab) -> Check {
     container.gone()
 }
 
-fn any_cgroup_dir(lab: &Lab, cgroup: &str) -> Check<Vec<std::path::PathBuf>> {
+pub(super) fn any_cgroup_dir(lab: &Lab, cgroup: &str) -> Check<Vec<std::path::PathBuf>> {
     let mut dirs = Vec::new();
     for root in lab.env.cgroups.roots() {
         let dir = root.join(cgroup.trim_start_matches('/'));

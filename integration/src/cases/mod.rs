@@ -4,6 +4,7 @@ mod advisories;
 mod affinity;
 mod bad_input;
 mod cgroup;
+mod cgroup_paths;
 mod cli;
 mod crash;
 mod data;
@@ -24,8 +25,10 @@ mod net_devices;
 mod plan;
 mod process;
 mod program;
+mod resources;
 mod rootfs;
 mod rootless;
+mod rules;
 mod scheduling;
 mod seccomp;
 mod seccomp_notify;
@@ -57,6 +60,7 @@ pub fn all() -> Vec<Case> {
         affinity::cases(),
         bad_input::cases(),
         cgroup::cases(),
+        cgroup_paths::cases(),
         cli::cases(),
         crash::cases(),
         data::cases(),
@@ -77,8 +81,10 @@ pub fn all() -> Vec<Case> {
         plan::cases(),
         process::cases(),
         program::cases(),
+        resources::cases(),
         rootfs::cases(),
         rootless::cases(),
+        rules::cases(),
         scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),

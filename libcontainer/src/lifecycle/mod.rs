@@ -15,6 +15,7 @@ pub mod request;
 mod stages;
 mod start;
 mod update;
+mod user;
 mod view;
 
 pub(crate) use create::run_telling;
@@ -31,4 +32,5 @@ pub use request::*;
 pub use stages::By;
 pub use start::start;
 pub use update::update;
+pub use user::{id_number, parse_user};
 pub use view::{list, pidfd, processes, state};

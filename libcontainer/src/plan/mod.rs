@@ -288,6 +288,15 @@ fn check_document(spec: &Spec<'_>, linux: &Linux<'_>, problems: &mut Vec<Problem
         }
         Some(_) => {}
     }
+    let mut domains =
+        linux.sysctl.0.iter().filter(|(key, _)| matches!(&**key, "kernel.domainname" | "kernel/domainname"));
+    if let (Some(name), Some((key, _))) =
+        (&spec.domainname, domains.next_back().filter(|(_, v)| Some(v) != spec.domainname.as_ref()))
+    {
+        let message = format!("{key} is not what the member domainname says, {name:?}");
+        let pointer = format!("/linux/sysctl/{}", key.replace('/', "~1"));
+        problems.push(Problem::new(pointer, "sysctl", message).hint("give one of both"));
+    }
     if spec.annotations.0.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::new("/annotations/", "annotation", "annotation without a name"));
     }

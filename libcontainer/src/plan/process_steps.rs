@@ -15,6 +15,7 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, i
     match stage {
         Stage::Terminal if process.terminal => push(Act::Terminal { console: init }, "/process/terminal"),
         Stage::Terminal if process.uid != 0 => push(Act::GiveStdio, "/process/user/uid"),
+        Stage::Home if process.needs_home => push(Act::Home, ""),
         Stage::Rlimits => {
             for (i, limit) in process.rlimits.iter().enumerate() {
                 push(Act::Rlimit(*limit), &format!("/process/rlimits/{i}"));
@@ -32,9 +33,6 @@ pub(crate) fn finish_stage(stage: Stage, process: &ProcessPlan, seccomp: Load, i
         // Created without a process: there is nothing to look for.
         Stage::Program if process.is_absent() => {}
         Stage::Program => {
-            if process.needs_home {
-                push(Act::Home, "");
-            }
             push(Act::Umask(process.umask), "/process/user/umask");
             push(Act::FindProgram, "/process/args/0");
         }

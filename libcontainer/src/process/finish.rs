@@ -6,7 +6,6 @@ use std::io::Write;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::Mode;
 use nix::unistd::chdir;
 
 use super::child::Failure;
@@ -136,17 +135,14 @@ fn set_groups(groups: &[u32]) -> Result<(), Failure> {
 
 /// Adds HOME of the uid in the container's /etc/passwd, or "/".
 fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
-    let root = nix::fcntl::openat(
-        nix::fcntl::AT_FDCWD,
-        c"/",
-        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?;
+    // No descriptor of the root: who may trace this process inside the container would see it. The container's own
+    // directory is entered later.
+    chdir(c"/")?;
     let uid = process.uid;
     let variable = home::variable(|buffer| {
         let (mut line, mut found) = ([0_u8; 4096], None);
         // Whatever stands in the file's place (nothing, a FIFO, a device): then there is no entry.
-        let _ = read_small_file(root.as_fd(), c"etc/passwd", &mut line, &mut |line| {
+        let _ = read_small_file(nix::fcntl::AT_FDCWD, c"etc/passwd", &mut line, &mut |line| {
             found = home_in_line(line, uid).and_then(|home| {
                 buffer.get_mut(..home.len())?.copy_from_slice(home);
                 Some(home.len())
@@ -160,7 +156,7 @@ fn find_home(process: &mut ProcessPlan) -> Result<(), Failure> {
 }
 
 /// The sixth field of a passwd(5) line whose third is `uid`.
-fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
+pub fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
     let mut fields = line.split(|b| *b == b':');
     let number = std::str::from_utf8(fields.nth(2)?).ok()?;
     if number.parse() != Ok(uid) {

@@ -9,3 +9,5 @@ pub mod plan;
 mod program;
 pub mod seal;
 pub mod steps;
+
+pub use finish::home_in_line;

@@ -181,6 +181,8 @@ pub enum Stage {
     Terminal,
     /// Read-only remounts, sysctl, read-only and masked paths.
     Protect,
+    /// HOME from the image's passwd.
+    Home,
     /// Resource limits.
     Rlimits,
     /// Scheduler, I/O priority, memory policy, execution domain.
@@ -189,7 +191,7 @@ pub enum Stage {
     NoNewPrivileges,
     /// Identity and capabilities.
     Identity,
-    /// HOME and the look-up of the program.
+    /// The umask and the look-up of the program.
     Program,
     /// A Landlock domain.
     Landlock,
@@ -241,6 +243,7 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
         Stage::Labels,
         "after the createContainer hooks, whose execve(2) would take them; through the host's procfs, while it is open",
     ),
+    (Stage::Home, "reads a file, which RLIMIT_NOFILE may not allow any more"),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE, which goes with the next stages"),
     (
         Stage::Scheduling,
@@ -280,6 +283,7 @@ pub const EXEC_ORDER: &[(Stage, &str)] = &[
     ),
     (Stage::Session, "before the uid changes: the keyring is found by its name under the same uid"),
     (Stage::Terminal, "needs the container's devpts"),
+    (Stage::Home, "reads a file, which RLIMIT_NOFILE may not allow any more"),
     (Stage::Rlimits, "raising a hard limit needs CAP_SYS_RESOURCE"),
     (Stage::Scheduling, "in the cgroup, with CAP_SYS_NICE"),
     (Stage::NoNewPrivileges, "before seccomp"),
