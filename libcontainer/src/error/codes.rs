@@ -122,6 +122,7 @@ pub const CODES: &[Row] = &[
     row("unknown-field", "a member that the specification does not have", "an engine's own, a newer version, or a typing mistake", "nothing; --strict refuses it"),
     row("unsupported", "wherry does not do this yet", "", "see docs/adr/0010 for the list"),
     row("usage", "the command line cannot be understood", "a typing mistake", "see `wherry help COMMAND`"),
+    row("user", "a user or group id that cannot be", "an id that means none, or one that is not mapped in the user namespace", CORRECT),
     row("uts", "a host or domain name without UTS namespace, or too long", WRITER, CORRECT),
     row("version", "ociVersion is not of the 1.x series", WRITER, CORRECT),
     row("worker", "the library's worker got a request that is none", "it was called by hand", "use the library"),
