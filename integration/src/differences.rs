@@ -1,16 +1,19 @@
 //! The table of known differences: Debian's runc 1.1.5 and crun 1.8.1.
 
-use crate::peers::{Difference, always, sometimes};
-use crate::runtime::Kind::{Crun, Runc};
-
+mod mounts;
 mod process;
 mod rootless;
 mod rules;
 mod seccomp;
 
+use crate::peers::{Difference, always, sometimes};
+use crate::runtime::Kind::{Crun, Runc};
+
 /// All rows, area by area.
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    [DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS, rules::RULES].into_iter().flatten()
+    [DIFFERENCES, mounts::DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS, rules::RULES]
+        .into_iter()
+        .flatten()
 }
 
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.
@@ -67,12 +70,6 @@ const DIFFERENCES: &[Difference] = &[
         "",
         "recursive atime options clear only a part of the atime mask, which the kernel refuses",
         &["mounts::recursive_ratime", "mounts::recursive_rnostrictatime"],
-    ),
-    always(
-        Runc,
-        "",
-        "has no id-mapped mounts; the mappings are ignored",
-        &["mounts::idmap", "mounts::idmap_user_namespace"],
     ),
     always(
         Runc,

@@ -3,7 +3,7 @@
 
 pub mod notify;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -90,6 +90,25 @@ pub fn mknod(path: &Path, mode: libc::mode_t, major: u32, minor: u32) -> io::Res
     let path = cstring(path)?;
     // SAFETY: one NUL-terminated string that lives until the call returns.
     check(unsafe { libc::mknod(path.as_ptr(), mode, libc::makedev(major, minor)) }).map(|_| ())
+}
+
+/// setxattr(2).
+pub fn set_attribute(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let path = cstring(path)?;
+    let (at, size) = (value.as_ptr().cast(), value.len());
+    // SAFETY: two NUL-terminated strings and `size` bytes at `at`, all alive until the call returns.
+    check(unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), at, size, 0) }).map(|_| ())
+}
+
+/// getxattr(2), at most 256 bytes.
+pub fn attribute(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
+    let path = cstring(path)?;
+    let mut value = vec![0; 256];
+    let (at, size) = (value.as_mut_ptr().cast(), value.len());
+    // SAFETY: two NUL-terminated strings and `size` writable bytes at `at`, all alive until the call returns.
+    let n = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), at, size) };
+    value.truncate(usize::try_from(n).map_err(|_| io::Error::last_os_error())?);
+    Ok(value)
 }
 
 /// renameat2(2) with RENAME_EXCHANGE: the two names change places at once.

@@ -210,30 +210,35 @@ pub fn plan(linux: &Linux<'_>, problems: &mut Vec<Problem>) -> NamespacePlan {
 
 fn plan_user(linux: &Linux<'_>, out: &mut NamespacePlan, problems: &mut Vec<Problem>) {
     let lists = [("/linux/uidMappings", &linux.uid_mappings), ("/linux/gidMappings", &linux.gid_mappings)];
-    let mut texts = [String::new(), String::new()];
-    for ((pointer, list), text) in lists.iter().zip(&mut texts) {
+    for (pointer, list) in lists {
         if list.is_empty() && out.new & USER != 0 {
-            problems.push(Problem::new(*pointer, "id-map", "a new user namespace needs id mappings"));
+            problems.push(Problem::new(pointer, "id-map", "a new user namespace needs id mappings"));
         }
         if !list.is_empty() && !out.has(USER) {
-            problems.push(Problem::new(*pointer, "id-map", "id mappings need a user namespace in linux.namespaces"));
+            problems.push(Problem::new(pointer, "id-map", "id mappings need a user namespace in linux.namespaces"));
         }
         check_map(list, pointer, problems);
-        for m in *list {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{} {} {}", m.container_id, m.host_id, m.size);
-        }
     }
     if out.new & USER != 0 {
-        let [uid, gid] = texts;
-        let root = |list: &[IdMapping]| host_id(list, 0).unwrap_or(0);
-        let (root_uid, root_gid) = (root(&linux.uid_mappings), root(&linux.gid_mappings));
-        out.id_maps = Some(IdMaps { uid, gid, root_uid, root_gid, ..IdMaps::default() });
+        out.id_maps = Some(maps(&linux.uid_mappings, &linux.gid_mappings));
     }
 }
 
+/// The texts of uid_map and gid_map.
+pub(crate) fn maps(uids: &[IdMapping], gids: &[IdMapping]) -> IdMaps {
+    let text = |list: &[IdMapping]| {
+        list.iter().fold(String::new(), |mut text, m| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{} {} {}", m.container_id, m.host_id, m.size);
+            text
+        })
+    };
+    let root = |list: &[IdMapping]| host_id(list, 0).unwrap_or(0);
+    IdMaps { uid: text(uids), gid: text(gids), root_uid: root(uids), root_gid: root(gids), ..IdMaps::default() }
+}
+
 /// Kernel limits of a map (user_namespaces(7)): 340 lines since 4.15, no empty range, ranges below 2^32.
-fn check_map(list: &[IdMapping], pointer: &str, problems: &mut Vec<Problem>) {
+pub(crate) fn check_map(list: &[IdMapping], pointer: &str, problems: &mut Vec<Problem>) {
     if list.len() > 340 {
         problems.push(Problem::new(pointer, "id-map", "more than 340 id mappings"));
     }

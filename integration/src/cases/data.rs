@@ -140,7 +140,7 @@ fn features(lab: &Lab) -> Check {
         same("intelRdt", &features["linux"]["intelRdt"]["enabled"], &json!(false))?;
         same("memory policy modes", list("/linux/memoryPolicy/modes").len(), 7)?;
         same("memory policy flags", list("/linux/memoryPolicy/flags").len(), 3)?;
-        same("idmap", &features["linux"]["mountExtensions"]["idmap"]["enabled"], &json!(false))?;
+        same("idmap", &features["linux"]["mountExtensions"]["idmap"]["enabled"], &json!(true))?;
     } else {
         for option in ["bind", "rbind", "ro", "nosuid", "rro", "rnosuid", "rprivate", "tmpcopyup"] {
             expect(list("/mountOptions").contains(&option), format!("no mount option {option}"))?;

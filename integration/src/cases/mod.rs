@@ -13,11 +13,14 @@ mod devices;
 mod errors;
 mod exec;
 mod hooks;
+mod idmap;
 mod labels;
 mod landlock;
 mod lifecycle;
 mod limits;
 mod memory_policy;
+mod mount_effects;
+mod mount_links;
 mod mounts;
 mod namespaces;
 mod nesting;
@@ -27,6 +30,7 @@ mod process;
 mod program;
 mod resources;
 mod rootfs;
+mod rootfs_rules;
 mod rootless;
 mod rules;
 mod scheduling;
@@ -69,11 +73,14 @@ pub fn all() -> Vec<Case> {
         errors::cases(),
         exec::cases(),
         hooks::cases(),
+        idmap::cases(),
         labels::cases(),
         landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
         memory_policy::cases(),
+        mount_effects::cases(),
+        mount_links::cases(),
         mounts::cases(),
         namespaces::cases(),
         nesting::cases(),
@@ -83,6 +90,7 @@ pub fn all() -> Vec<Case> {
         program::cases(),
         resources::cases(),
         rootfs::cases(),
+        rootfs_rules::cases(),
         rootless::cases(),
         rules::cases(),
         scheduling::cases(),

@@ -5,9 +5,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use serde_json::{Value, json};
-
-use super::unsupported::create_refused;
 use super::{Case, case};
 use crate::bundle;
 use crate::container::Lab;
@@ -52,6 +49,14 @@ const ON_TMPFS: &[Word] = &[
     ("nomand", ""),
     ("nosymfollow", "nosymfollow"),
     ("nosymfollow,symfollow", "!nosymfollow"),
+    ("rsync", "sync"),
+    ("rsync,rasync", "!sync"),
+    ("rdirsync", "dirsync"),
+    ("rmand", ""),
+    ("rnomand", ""),
+    ("strictatime,noatime", "noatime"),
+    ("noatime,relatime", "relatime"),
+    ("noatime,norelatime", "noatime"),
     ("size=4m", "size=4096k"),
     ("mode=711", "mode=711"),
 ];
@@ -148,8 +153,6 @@ pub fn cases() -> Vec<Case> {
         case("mounts::bind_and_rbind", &["mounts/types"], bind_and_rbind),
         case("mounts::bind_file", &["mounts/types", "mounts/destinations"], bind_file),
         case("mounts::tmpcopyup", &["mounts/tmpcopyup"], tmpcopyup),
-        case("mounts::idmap", &["mounts/idmap"], idmap),
-        case("mounts::idmap_user_namespace", &["mounts/idmap"], idmap_user_namespace),
         case("mounts::unknown_option", &["mounts/options"], unknown_option),
         case("mounts::source_missing", &["mounts/destinations"], source_missing),
         case("mounts::destination_made", &["mounts/destinations"], destination_made),
@@ -168,7 +171,20 @@ pub fn tested_options() -> BTreeSet<&'static str> {
     let tables = [ON_TMPFS, ON_BIND, CLEARING, RECURSIVE, RECURSIVE_CLEARING];
     let words = tables.into_iter().flatten().flat_map(|(words, _)| words.split(','));
     let flags = words.filter(|word| !word.contains('='));
-    flags.chain(PROPAGATION.iter().map(|(word, ..)| *word)).chain(["bind", "rbind", "remount", "tmpcopyup"]).collect()
+    flags
+        .chain(PROPAGATION.iter().map(|(word, ..)| *word))
+        .chain([
+            "bind",
+            "rbind",
+            "remount",
+            "tmpcopyup",
+            "idmap",
+            "ridmap",
+            "copy-symlink",
+            "src-nofollow",
+            "dest-nofollow",
+        ])
+        .collect()
 }
 
 fn shows(mount: &Mount, want: &str) -> Check {
@@ -306,53 +322,6 @@ fn tmpcopyup(lab: &Lab) -> Check {
     let out = lab.run(&bundle).run()?;
     same("content", out.ok()?, "one\ntwo\n/etc/passwd\nnew\n")?;
     same("image", fs::read_to_string(data.join("a"))?.as_str(), "one\n")
-}
-
-fn mapped_mount(config: &mut Value, source: &Path, map: &Value) {
-    let mount = json!({
-        "destination": "/m", "type": "bind", "source": source, "options": ["bind", "idmap"],
-        "uidMappings": map, "gidMappings": map
-    });
-    bundle::push(config, "/mounts", mount);
-}
-
-/// What wherry refuses in [`mapped_mount`], the first mount after those of the base config.
-const IDMAP_POINTERS: [&str; 3] = ["/mounts/7/uidMappings", "/mounts/7/gidMappings", "/mounts/7/options/1"];
-
-/// Owner 0 of the source is 5000 in the mount.
-fn idmap(lab: &Lab) -> Check {
-    let source = lab.fresh_dir("source")?;
-    fs::write(source.join("file"), "")?;
-    let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
-    let change = |c: &mut Value| mapped_mount(c, &source, &map);
-    if lab.is_wherry() {
-        return create_refused(lab, change, &IDMAP_POINTERS);
-    }
-    let out = lab.sh("stat -c %u:%g /m/file", change)?;
-    same("owner", out.ok()?, "5000:5000\n")
-}
-
-/// With the user namespace's own mappings the container's root owns what root owns on the host.
-fn idmap_user_namespace(lab: &Lab) -> Check {
-    let source = lab.fresh_dir("source")?;
-    fs::write(source.join("file"), "")?;
-    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    let change = |c: &mut Value| {
-        bundle::args(c, &["sh", "-c", "stat -c %u:%g /m/file /plain/file; touch /m/new"]);
-        bundle::user_namespace(c, 100_000);
-        mapped_mount(c, &source, &map);
-        bundle::mount(c, "/plain", "bind", &source.display().to_string(), &["bind"]);
-    };
-    if lab.is_wherry() {
-        return create_refused(lab, change, &IDMAP_POINTERS);
-    }
-    let bundle = lab.bundle(change)?;
-    for name in ["m", "plain"] {
-        fs::create_dir(bundle.rootfs().join(name))?;
-    }
-    let out = lab.run(&bundle).run()?;
-    same("owners", out.ok()?, "0:0\n65534:65534\n")?;
-    same("owner on the host", std::os::unix::fs::MetadataExt::uid(&fs::metadata(source.join("new"))?), 0)
 }
 
 fn unknown_option(lab: &Lab) -> Check {

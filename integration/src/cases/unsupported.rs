@@ -14,33 +14,21 @@ const ROW: &str = "unsupported/refused";
 /// A member of the config: name of the case, where the value goes, the value, what the message must point at.
 type Member = (&'static str, &'static str, fn() -> Value, &'static str);
 
-const CONFIG: &[Member] = &[
-    ("mount_label", "/linux/mountLabel", || json!("system_u:object_r:svirt_sandbox_file_t:s0"), "/linux/mountLabel"),
-    ("intel_rdt", "/linux/intelRdt", || json!({"closID": "guest"}), "/linux/intelRdt"),
-];
-
-/// Option words of one more bind mount.
-const OPTIONS: [&str; 5] = ["idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
+const CONFIG: &[Member] = &[("intel_rdt", "/linux/intelRdt", || json!({"closID": "guest"}), "/linux/intelRdt")];
 
 pub fn cases() -> Vec<Case> {
     let members = CONFIG.iter().map(|&(name, pointer, value, at)| {
         let change = move |c: &mut Value| bundle::set(c, pointer, value());
         case(&format!("unsupported::{name}"), &[ROW], move |lab| create_refused(lab, change, &[at]))
     });
-    let options = OPTIONS.map(|word| {
-        let change = move |c: &mut Value| bundle::mount(c, "/m", "bind", "/usr", &["rbind", "ro", word]);
-        let at = "/mounts/7/options/2";
-        case(&format!("unsupported::option_{word}"), &[ROW], move |lab| create_refused(lab, change, &[at]))
-    });
     let more = [
-        case("unsupported::mappings", &[ROW], mappings),
         case("unsupported::all_at_once", &[ROW], all_at_once),
         case("unsupported::run", &[ROW], run_refused),
         case("unsupported::systemd_cgroup", &[ROW], systemd_cgroup),
         case("unsupported::update_rdt", &[ROW], update_rdt),
         case("unsupported::evidence", &[ROW], evidence),
     ];
-    members.chain(options).chain(more).collect()
+    members.chain(more).collect()
 }
 
 fn wherry_only(lab: &Lab) -> Check {
@@ -62,39 +50,25 @@ pub fn create_refused(lab: &Lab, change: impl Fn(&mut Value), pointers: &[&str])
     nothing_done(&container, &traces)
 }
 
-/// Id mappings of a mount are refused without the option word too.
-fn mappings(lab: &Lab) -> Check {
-    let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
-    for member in ["uidMappings", "gidMappings"] {
-        let change = |c: &mut Value| {
-            bundle::mount(c, "/m", "bind", "/usr", &["rbind"]);
-            bundle::set(c, &format!("/mounts/7/{member}"), map.clone());
-        };
-        create_refused(lab, change, &[&format!("/mounts/7/{member}")])?;
-    }
-    Ok(())
-}
-
 /// One message names every place.
 fn all_at_once(lab: &Lab) -> Check {
     let members: Vec<&Member> = CONFIG.iter().collect();
-    let pointers: Vec<&str> = members.iter().map(|m| m.3).chain(["/mounts/7/options/0"]).collect();
+    let pointers: Vec<&str> = members.iter().map(|m| m.3).collect();
     let change = |c: &mut Value| {
         for (_, pointer, value, _) in &members {
             bundle::set(c, pointer, value());
         }
-        bundle::mount(c, "/m", "tmpfs", "tmpfs", &["copy-symlink"]);
     };
     create_refused(lab, change, &pointers)
 }
 
 fn run_refused(lab: &Lab) -> Check {
     wherry_only(lab)?;
-    let mut bundle = lab.bundle(|c| bundle::set(c, "/linux/mountLabel", json!("l")))?;
+    let mut bundle = lab.bundle(|c| bundle::set(c, "/linux/intelRdt", json!({"closID": "guest"})))?;
     let traces = Traces::lay(lab, &mut bundle)?;
     let container = Container { lab, id: lab.id(), bundle };
     let call = lab.call(["run", "--bundle"]).arg(&container.bundle.dir).arg(&container.id);
-    call.run()?.fails(1, &["/linux/mountLabel: not supported yet"])?;
+    call.run()?.fails(1, &["/linux/intelRdt: not supported yet"])?;
     nothing_done(&container, &traces)
 }
 

@@ -9,7 +9,7 @@ const ROWS: &[Row] = &[
     row("rootfs/path", "root.path is a directory; relative means relative to the bundle; no link stands in for it", "rootfs::absolute_path bad_input::rootfs_*"),
     row("rootfs/pivot", "the old root is gone", ""),
     row("rootfs/no-pivot", "--no-pivot: no unmasked proc can be mounted in the container", "advisories::no_pivot_proc"),
-    pending("rootfs/no-mount-namespace", "without a mount namespace of its own, masked and read-only paths are an error"),
+    row("rootfs/no-mount-namespace", "without a mount namespace of its own, masked and read-only paths are an error", ""),
     row("rootfs/propagation", "rootfsPropagation, also the recursive words; an unknown word is an error", ""),
     row("rootfs/read-only", "root.readonly: the root is read-only, other mounts are as they say", ""),
     row("rootfs/read-only-later-mounts", "a volume in a read-only root stays writable", "rootfs::read_only"),
@@ -19,5 +19,5 @@ const ROWS: &[Row] = &[
     row("paths/masked-null", "nothing of the image stands in for the mask", "paths::masked_by_odd_null advisories::null_absent"),
     row("paths/masked-shared", "masked paths share one read-only tmpfs", "decisions::masked_tmpfs"),
     row("paths/read-only", "readonlyPaths: read-only, missing paths are passed over", ""),
-    pending("paths/read-only-recursive", "mounts below a read-only path are read-only too"),
+    row("paths/read-only-recursive", "mounts below a read-only path are read-only too", ""),
 ];

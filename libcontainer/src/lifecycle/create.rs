@@ -20,6 +20,7 @@ use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
+use crate::process::mount_ids::{MountIds, open_hidden_sources};
 use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
@@ -299,8 +300,13 @@ impl Creation {
         let plan = &self.prepared.plan;
         let proceed = || spawned.proceed(&plan.steps).map_err(|e| self.explain(e));
         let mut master = None;
+        let mut mount_ids = MountIds::default();
         loop {
             match spawned.next(signals)? {
+                FromChild::MapIds(step, tree) => {
+                    mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd(), signals)?;
+                    proceed()?;
+                }
                 FromChild::NeedMaps => {
                     if let Some(maps) = &plan.namespaces.id_maps {
                         staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
@@ -443,23 +449,6 @@ impl Creation {
         run_poststop(&self.prepared.plan.hooks, &self.prepared.hook_state);
         Ok(())
     }
-}
-
-/// Bind sources that the container's root could not reach by path are opened by us.
-fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], ids: (u32, u32)) -> Result<()> {
-    let mut pointers = Vec::new();
-    let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
-        Act::Rootfs(step) => {
-            pointers.push(s.pointer.clone());
-            Some(step)
-        }
-        _ => None,
-    });
-    let opened = rootfs.open_sources(acts, ids.0, ids.1);
-    opened.map_err(|(i, e)| {
-        Error::kernel(format!("open a bind source: {}", e.what), e.errno)
-            .at(pointers.get(i).cloned().unwrap_or_default())
-    })
 }
 
 /// Init's pidfd and pid to where the caller wants them.

@@ -10,7 +10,8 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
 
 use super::apply::set_params;
-use super::plan::{Flags, c_string};
+use super::params::c_string;
+use super::plan::Flags;
 use super::step::{Bind, Fs, Keep, Param, Rule, SetAttr};
 use crate::rootfs::lookup;
 use crate::rootfs::{At, MountFacts, Rootfs, Step, StepError};
@@ -106,6 +107,8 @@ pub(crate) fn plan(dest: CString, flags: &Flags, facts: &MountFacts<'_>) -> Opti
                 rule: Rule::InRoot,
                 copy_mode: false,
                 copy_up: false,
+                id_map: None,
+                root_label: None,
                 instead: None,
                 keep: Keep::Nothing,
             };
@@ -144,7 +147,18 @@ fn v2(dest: CString, flags: &Flags, facts: &MountFacts<'_>, mountpoint: &CString
         if flags.attr.set != 0 {
             calls.push(SetAttr::bits(flags.attr.set, flags.attr.clear, recursive));
         }
-        Bind { dest: dest.clone(), source: source.clone(), recursive, calls, procfs: false, keep: None, opened: None }
+        Bind {
+            dest: dest.clone(),
+            source: source.clone(),
+            recursive,
+            calls,
+            id_map: None,
+            procfs: false,
+            rule: Rule::InRoot,
+            nofollow: false,
+            keep: None,
+            opened: None,
+        }
     };
     if !facts.cgroup_ns {
         // A mount by a task in the initial cgroup namespace sets nsdelegate and memory_recursiveprot of the host's only
@@ -163,6 +177,8 @@ fn v2(dest: CString, flags: &Flags, facts: &MountFacts<'_>, mountpoint: &CString
         rule: Rule::InRoot,
         copy_mode: false,
         copy_up: false,
+        id_map: None,
+        root_label: None,
         keep: Keep::Nothing,
         dest,
     }))
@@ -172,7 +188,7 @@ impl CgroupV1 {
     /// Mounts the tmpfs and fills it.
     pub(crate) fn apply(&self, rootfs: &mut Rootfs) -> Result<(), StepError> {
         let target = lookup::find(rootfs.root()?, &self.tmpfs.dest)?.or_make(true)?;
-        let tmpfs = self.tmpfs.detached(None)?;
+        let tmpfs = self.tmpfs.detached(None, &mut rootfs.words)?;
         // Before 6.15 nothing can be attached to a detached mount, so it is attached first and filled by descriptor.
         target.attach(tmpfs.as_fd())?;
         for Entry { name, source } in &self.entries {

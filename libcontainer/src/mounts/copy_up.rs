@@ -1,7 +1,8 @@
 //! The option `tmpcopyup`: a tmpfs begins with a copy of what the directory that it will cover shows.
 //! In: that directory and the detached tmpfs, which nobody else can reach yet. Runs in the cloned child and allocates
-//! nothing. Owners, modes and device numbers are kept; times, extended attributes and hard links are not, and the
-//! tmpfs's own root is not touched. Every name is one component that is not followed, so the image leads nowhere else.
+//! nothing. Owners, modes, times, device numbers, holes, and extended attributes of files and directories are kept; hard
+//! links become files of their own, and the tmpfs's own root is not touched. Every name is one component that is not
+//! followed, so the image leads nowhere else.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,12 +10,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::sendfile::sendfile;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat, mknodat};
-use nix::unistd::{Gid, Uid, fchownat, symlinkat};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstat, fstatat, mkdirat, mknodat, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, Whence, fchownat, ftruncate, lseek, symlinkat};
 
 use crate::rootfs::{At, StepError};
 use crate::sys::dirent::Entries;
 use crate::sys::mount::readlinkat;
+use crate::sys::xattr;
 
 /// Directories in one another. Each takes two descriptors and some 2 KiB of stack.
 const MAX_DEPTH: u32 = 128;
@@ -50,18 +55,27 @@ fn entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32) -> R
     match kind {
         SFlag::S_IFDIR => {
             mkdirat(to, name, Mode::S_IRWXU).at("mkdirat")?;
-            tree(open_directory(from, name)?.as_fd(), open_directory(to, name)?.as_fd(), depth + 1)?;
+            let (old, new) = (open_directory(from, name)?, open_directory(to, name)?);
+            tree(old.as_fd(), new.as_fd(), depth + 1)?;
+            chown(to, name, &seen)?;
+            attributes(old.as_fd(), new.as_fd())?;
         }
-        SFlag::S_IFREG => file(from, to, name)?,
-        SFlag::S_IFLNK => link(from, to, name)?,
-        _ => mknodat(to, name, kind, Mode::S_IRUSR, seen.st_rdev).at("mknodat")?,
+        SFlag::S_IFREG => file(from, to, name, &seen)?,
+        _ => {
+            match kind {
+                SFlag::S_IFLNK => link(from, to, name)?,
+                _ => mknodat(to, name, kind, Mode::S_IRUSR, seen.st_rdev).at("mknodat")?,
+            }
+            chown(to, name, &seen)?;
+        }
     }
-    chown(to, name, &seen)?;
-    if kind == SFlag::S_IFLNK {
-        return Ok(());
+    if kind != SFlag::S_IFLNK {
+        // After the owner, whose change takes set-user-ID away. The copy is no link, and nobody can make it one.
+        fchmodat(to, name, mode, FchmodatFlags::FollowSymlink).at("fchmodat")?;
     }
-    // After the owner, whose change takes set-user-ID away. The copy is no link, and nobody can make it one.
-    fchmodat(to, name, mode, FchmodatFlags::FollowSymlink).at("fchmodat")
+    let atime = TimeSpec::new(seen.st_atime, seen.st_atime_nsec);
+    let mtime = TimeSpec::new(seen.st_mtime, seen.st_mtime_nsec);
+    utimensat(to, name, &atime, &mtime, UtimensatFlags::NoFollowSymlink).at("utimensat")
 }
 
 fn chown(to: BorrowedFd<'_>, name: &CStr, seen: &FileStat) -> Result<(), StepError> {
@@ -69,22 +83,83 @@ fn chown(to: BorrowedFd<'_>, name: &CStr, seen: &FileStat) -> Result<(), StepErr
     fchownat(to, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).at("fchownat")
 }
 
-fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<(), StepError> {
+fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, seen: &FileStat) -> Result<(), StepError> {
     // Should something else have come into its place: opening a FIFO or a terminal is then without effect.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let source = openat(from, name, flags, Mode::empty()).at("openat")?;
-    let opened = fstat(&source).at("fstat")?.st_mode;
-    if SFlag::from_bits_truncate(opened & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
+    let opened = fstat(&source).at("fstat")?;
+    if SFlag::from_bits_truncate(opened.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
         return Err(StepError { errno: Errno::ESTALE, what: "tmpcopyup of a file that was replaced" });
     }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let target = openat(to, name, flags, Mode::S_IRUSR).at("openat O_CREAT")?;
-    loop {
-        match sendfile(&target, &source, None, CHUNK) {
-            Ok(0) => return Ok(()),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(StepError { errno, what: "sendfile" }),
+    content(source.as_fd(), target.as_fd(), opened.st_size)?;
+    // Before the attributes: a change of owner takes file capabilities away.
+    chown(to, name, seen)?;
+    attributes(source.as_fd(), target.as_fd())
+}
+
+/// The data without the holes between, which would fill the tmpfs with zeroes.
+fn content(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: i64) -> Result<(), StepError> {
+    let mut done = 0;
+    while done < size {
+        let data = match lseek(source, done, Whence::SeekData) {
+            // Nothing but a hole is left.
+            Err(Errno::ENXIO) => break,
+            // A file system that does not know of holes says so for none of its files.
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => done,
+            other => other.at("lseek SEEK_DATA")?,
+        };
+        let end = lseek(source, data, Whence::SeekHole).unwrap_or(size).min(size);
+        lseek(source, data, Whence::SeekSet).at("lseek")?;
+        lseek(target, data, Whence::SeekSet).at("lseek")?;
+        done = data;
+        while done < end {
+            let count = usize::try_from(end - done).unwrap_or(CHUNK).min(CHUNK);
+            match sendfile(target, source, None, count) {
+                // Somebody made it shorter.
+                Ok(0) => return Ok(()),
+                Ok(n) => done += i64::try_from(n).unwrap_or(i64::MAX),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(StepError { errno, what: "sendfile" }),
+            }
         }
+    }
+    ftruncate(target, size).at("ftruncate")
+}
+
+/// Extended attributes, file capabilities and access lists among them. A label of SELinux is left to the policy.
+#[inline(never)]
+fn attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), StepError> {
+    let mut names = [0; 4096];
+    let names = match xattr::list(from, &mut names) {
+        Ok(0) | Err(Errno::EOPNOTSUPP) => return Ok(()),
+        Ok(n) => &names[..n],
+        Err(errno) => return Err(StepError { errno, what: "flistxattr" }),
+    };
+    for name in names.split_inclusive(|byte| *byte == 0) {
+        let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::EINVAL).at("flistxattr")?;
+        if name != c"security.selinux" {
+            attribute(from, to, name)?;
+        }
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn attribute(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<(), StepError> {
+    // linux include/uapi/linux/limits.h XATTR_SIZE_MAX
+    let mut value = [0; 65536];
+    let value = match xattr::get(from, name, &mut value) {
+        Ok(n) => &value[..n],
+        // Gone meanwhile, or not to be read by this user namespace.
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EPERM) => return Ok(()),
+        Err(errno) => return Err(StepError { errno, what: "fgetxattr" }),
+    };
+    match xattr::set(to, name, value) {
+        // user.* before Linux 6.6.
+        Err(Errno::EOPNOTSUPP) => Ok(()),
+        result => result.at("fsetxattr"),
     }
 }
 
@@ -156,6 +231,33 @@ mod tests {
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/etc/shadow"));
         assert!(fs::symlink_metadata(to.join("fifo")).unwrap().file_type().is_fifo());
         assert_eq!(mode(&to.join("fifo")), mode(&from.join("fifo")));
+    }
+
+    #[test]
+    fn holes_stay_holes_and_times_and_attributes_are_kept() {
+        use std::os::unix::fs::{FileExt, MetadataExt};
+        let pair = Pair::new("holes");
+        let file = fs::File::create(pair.from().join("file")).unwrap();
+        file.write_all_at(b"begin", 0).unwrap();
+        file.write_all_at(b"end", 1 << 30).unwrap();
+        file.set_len(1 << 31).unwrap();
+        // tmpfs has none of the user before Linux 6.6.
+        let marked = xattr::set(file.as_fd(), c"user.mark", b"value").is_ok();
+        let when = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 7);
+        file.set_modified(when).unwrap();
+        pair.copy().unwrap();
+        let copy = fs::File::open(pair.to().join("file")).unwrap();
+        let meta = copy.metadata().unwrap();
+        assert_eq!((meta.len(), meta.modified().unwrap()), (1 << 31, when));
+        assert!(meta.blocks() * 512 < 1 << 20, "{} blocks", meta.blocks());
+        let mut text = [0; 5];
+        copy.read_exact_at(&mut text, 0).unwrap();
+        assert_eq!(&text, b"begin");
+        copy.read_exact_at(&mut text[..3], 1 << 30).unwrap();
+        assert_eq!(&text, b"endin");
+        let mut value = [0; 16];
+        let n = xattr::get(copy.as_fd(), c"user.mark", &mut value).unwrap_or(0);
+        assert_eq!((marked, &value[..n]), (n > 0, if marked { &b"value"[..] } else { &[] }));
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::ffi::CString;
 
-use super::cgroup;
-use super::options::{self, Bits, Options};
-use super::step::{Bind, Fs, Keep, Param, Remount, Rule, SetAttr};
+use super::id_map::{self, IdMap};
+use super::options::{self, Bits, Options, SourceLink};
+use super::params::{c_string, param, params};
+use super::step::{Bind, Fs, Keep, Param, Remount, Rule, SetAttr, Symlink};
+use super::{cgroup, defaults, label};
 use crate::error::Problem;
+use crate::namespaces;
 use crate::rootfs::plan::{MountFacts, Planned, inside};
 use crate::rootfs::{Step, step};
-use crate::spec::Mount;
+use crate::spec::{Mount, Spec};
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, MountAttr};
 
 /// Files below /proc on which lxcfs and its like bind their own: they give no path to an LSM label or a sysctl.
@@ -50,14 +53,6 @@ const NOT_ON_A_DEVICE: &[&str] = &[
     "tracefs",
 ];
 
-/// fsconfig(2) copies at most 256 bytes of a key or value, with its NUL.
-const MAX_PARAM: usize = 255;
-
-/// A C string, unless the text has a NUL in it.
-pub(crate) fn c_string(text: &str) -> Option<CString> {
-    CString::new(text).ok()
-}
-
 /// The parts of [`Options`] that every kind of mount uses, in kernel form.
 pub(crate) struct Flags {
     pub(crate) attr: Bits,
@@ -92,22 +87,37 @@ impl Flags {
 }
 
 /// Steps of the mounts and those that make some of them read-only at the end.
+#[derive(Default)]
 pub(crate) struct Mounts {
     pub(crate) steps: Vec<Planned>,
     pub(crate) readonly: Vec<Planned>,
     pub(crate) kept: usize,
     /// /dev is a bind mount: its content is the host's affair.
     pub(crate) dev_is_bound: bool,
+    /// Words without effect.
+    pub(crate) ignored: Vec<Problem>,
 }
 
 /// Plans all mounts.
-pub(crate) fn plan(mounts: &[Mount<'_>], facts: &MountFacts<'_>, problems: &mut Vec<Problem>) -> Mounts {
-    let mut out =
-        Mounts { steps: Vec::with_capacity(mounts.len()), readonly: Vec::new(), kept: 0, dev_is_bound: false };
-    for (i, mount) in mounts.iter().enumerate() {
+pub(crate) fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>) -> Mounts {
+    let mut out = Mounts { steps: Vec::with_capacity(spec.mounts.len()), ..Mounts::default() };
+    let linux = spec.linux.as_ref();
+    let label = label::plan(spec, facts.selinux, problems);
+    let container = id_map::Container { user_ns: facts.user_ns, linux };
+    // In a joined user namespace nobody knows.
+    let tty = !facts.user_ns || linux.is_some_and(|l| namespaces::host_id(&l.gid_mappings, 5).is_some());
+    for (i, mount) in spec.mounts.iter().enumerate() {
         let pointer = format!("/mounts/{i}");
         let before = problems.len();
-        let Some(step) = one(mount, facts, &pointer, &mut out, problems) else { continue };
+        let mut planner = Planner { facts, pointer: &pointer, out: &mut out, problems };
+        let Some(one) = planner.read(mount, &container, tty) else { continue };
+        let link = facts.links.iter().find(|(place, _)| *place == i).map(|(_, target)| target);
+        let Some(mut step) = planner.step(one, link) else { continue };
+        if let (Some(label), Step::Fs(fs)) = (&label, &mut step) {
+            label.put_on(mount.kind.as_deref().unwrap_or(""), fs);
+        } else if let (Some(label), Step::CgroupV1(view)) = (&label, &mut step) {
+            label.put_on("tmpfs", &mut view.tmpfs);
+        }
         if problems.len() == before {
             out.steps.push(Planned { pointer, step });
         }
@@ -115,58 +125,198 @@ pub(crate) fn plan(mounts: &[Mount<'_>], facts: &MountFacts<'_>, problems: &mut 
     out
 }
 
-fn one(
-    m: &Mount<'_>,
-    facts: &MountFacts<'_>,
-    pointer: &str,
-    out: &mut Mounts,
-    problems: &mut Vec<Problem>,
-) -> Option<Step> {
-    for (name, mappings) in [("uidMappings", &m.uid_mappings), ("gidMappings", &m.gid_mappings)] {
-        if !mappings.is_empty() {
-            problems.push(Problem::unsupported(format!("{pointer}/{name}")));
+/// One mount with its words understood.
+struct One<'m> {
+    dest: CString,
+    kind: &'m str,
+    source: &'m str,
+    options: Options<'m>,
+    flags: Flags,
+    /// A bind mount; `Some(true)`: recursive.
+    bind: Option<bool>,
+    id_map: Option<Box<IdMap>>,
+}
+
+/// What the planning of one mount adds to.
+struct Planner<'p, 'a> {
+    facts: &'p MountFacts<'a>,
+    pointer: &'p str,
+    out: &'p mut Mounts,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Planner<'_, '_> {
+    fn problem(&mut self, member: &str, code: &'static str, message: &str) {
+        self.problems.push(Problem::new(format!("{}/{member}", self.pointer), code, message));
+    }
+
+    fn read<'m>(&mut self, m: &'m Mount<'_>, container: &id_map::Container<'_>, tty: bool) -> Option<One<'m>> {
+        let Some(dest) = inside(&m.destination) else {
+            self.problem("destination", "mount-destination", "must be a path");
+            return None;
+        };
+        let kind = m.kind.as_deref().unwrap_or("");
+        let options = if m.options.is_empty() {
+            defaults::options(dest.as_bytes(), kind, tty)
+        } else {
+            options::parse(m.options.iter().map(|o| &**o))
+        };
+        let bind = options.bind.or((kind == "bind" && !options.remount).then_some(false));
+        if let Some(message) = refused_in_proc(&dest, kind, bind.is_some(), options.remount) {
+            self.problem("destination", "mount-proc", message);
+        }
+        self.check_words(&options, kind, bind.is_some());
+        let of = match (bind, kind) {
+            (Some(_), _) if !options.remount => id_map::Of::Bind,
+            (None, kind) if !options.remount && kind != "cgroup" => id_map::Of::NewFs,
+            _ => id_map::Of::Other,
+        };
+        let id_map = id_map::plan(m, &options, of, container, self.pointer, self.problems);
+        let params = params(&options, bind.is_some(), self.pointer, &mut self.out.ignored, self.problems);
+        let flags =
+            Flags { attr: options.attr, rec_attr: options.rec_attr, propagation: options.propagation.clone(), params };
+        Some(One { dest, kind, source: m.source.as_deref().unwrap_or(""), options, flags, bind, id_map })
+    }
+
+    /// Words that only one kind of mount can have.
+    fn check_words(&mut self, options: &Options<'_>, kind: &str, bind: bool) {
+        if let Some(i) = options.copy_up.filter(|_| kind != "tmpfs" || bind || options.remount) {
+            let message = "only a new tmpfs can begin with a copy of what it covers";
+            self.problem(&format!("options/{i}"), "mount-option", message);
+        }
+        if let Some((i, _)) = options.source_link.filter(|_| !bind || options.remount) {
+            self.problem(&format!("options/{i}"), "mount-option", "only the source of a bind mount can be a link");
         }
     }
-    let options = options::parse(m.options.iter().map(|o| &**o), pointer, problems);
-    let Some(dest) = inside(&m.destination) else {
-        problems.push(Problem::new(format!("{pointer}/destination"), "mount-destination", "must be a path"));
-        return None;
-    };
-    let kind = m.kind.as_deref().unwrap_or("");
-    let bind = options.bind.or((kind == "bind" && !options.remount).then_some(false));
-    if let Some(message) = refused_in_proc(&dest, kind, bind.is_some(), options.remount) {
-        problems.push(Problem::new(format!("{pointer}/destination"), "mount-proc", message));
-    }
-    let params = params(&options, pointer, problems);
-    let flags =
-        Flags { attr: options.attr, rec_attr: options.rec_attr, propagation: options.propagation.clone(), params };
-    if let Some(i) = options.copy_up.filter(|_| kind != "tmpfs" || bind.is_some() || options.remount) {
-        let message = "only a new tmpfs can begin with a copy of what it covers";
-        problems.push(Problem::new(format!("{pointer}/options/{i}"), "mount-option", message));
-    }
-    let source = m.source.as_deref().unwrap_or("");
-    if options.remount {
-        return Some(remount(dest, &options, flags, bind.is_some()));
-    }
-    if let Some(recursive) = bind {
-        return bind_mount(dest, source, recursive, flags, facts, pointer, out, problems);
-    }
-    if kind.is_empty() {
-        problems.push(Problem::new(
-            format!("{pointer}/type"),
-            "mount-type",
-            "is required unless the mount is a bind mount",
-        ));
-        return None;
-    }
-    if kind == "cgroup" {
-        let step = cgroup::plan(dest, &flags, facts);
-        if step.is_none() {
-            problems.push(Problem::new(pointer, "mount-cgroup", "a cgroup mount, but the container has no cgroup"));
+
+    fn step(&mut self, mut one: One<'_>, link: Option<&CString>) -> Option<Step> {
+        if one.options.remount {
+            return Some(remount(one));
         }
-        return step;
+        if let Some(recursive) = one.bind {
+            return match link {
+                Some(target) => Some(Step::Symlink(Symlink { dest: one.dest, target: target.clone() })),
+                None => self.bind_mount(one, recursive),
+            };
+        }
+        if one.kind.is_empty() {
+            self.problem("type", "mount-type", "is required unless the mount is a bind mount");
+            return None;
+        }
+        // A new mount has nothing below it: recursive attributes are attributes.
+        one.flags.attr.set = (one.flags.attr.set & !one.flags.rec_attr.clear) | one.flags.rec_attr.set;
+        one.flags.rec_attr = Bits::default();
+        if one.kind == "cgroup" {
+            let step = cgroup::plan(one.dest, &one.flags, self.facts);
+            if step.is_none() {
+                let message = "a cgroup mount, but the container has no cgroup";
+                self.problems.push(Problem::new(self.pointer, "mount-cgroup", message));
+            }
+            return step;
+        }
+        self.fs_mount(one)
     }
-    fs_mount(dest, kind, source, &options, flags, facts, pointer, out, problems)
+
+    fn bind_mount(&mut self, mut one: One<'_>, recursive: bool) -> Option<Step> {
+        let Some(source) = bind_source(one.source, self.facts.bundle) else {
+            self.problem("source", "mount-source", "a bind mount needs a path");
+            return None;
+        };
+        let mut keep = None;
+        if one.dest.as_bytes() == b"dev" {
+            self.out.dev_is_bound = true;
+            // Destinations below it may have to be made first.
+            keep = self.defer_readonly(&mut one);
+        }
+        if self.facts.user_ns && recursive && source.as_bytes() == b"/sys" {
+            // The cgroup trees below are writable where the caller's ids may write (CVE-2023-25809): `ro` is meant for them too.
+            one.flags.rec_attr.set |= one.flags.attr.set & MOUNT_ATTR_RDONLY;
+        }
+        Some(Step::Bind(Bind {
+            calls: one.flags.calls(!recursive),
+            procfs: one.dest.as_bytes() == b"proc",
+            rule: one.rule(),
+            nofollow: one.options.source_link.is_some_and(|(_, what)| what == SourceLink::Bind),
+            dest: one.dest,
+            source,
+            recursive,
+            id_map: one.id_map,
+            keep,
+            opened: None,
+        }))
+    }
+
+    fn defer_readonly(&mut self, one: &mut One<'_>) -> Option<usize> {
+        if one.flags.attr.set & MOUNT_ATTR_RDONLY == 0 {
+            return None;
+        }
+        one.flags.attr.set &= !MOUNT_ATTR_RDONLY;
+        let slot = self.out.kept;
+        self.out.kept += 1;
+        let step = Step::ReadonlyMount(step::ReadonlyMount { dest: one.dest.clone(), slot });
+        self.out.readonly.push(Planned { pointer: self.pointer.to_owned(), step });
+        Some(slot)
+    }
+
+    fn fs_mount(&mut self, mut one: One<'_>) -> Option<Step> {
+        let mut params = Vec::new();
+        if !one.source.is_empty() {
+            match param(&format!("source={}", one.source)) {
+                Some(param) => params.push(param),
+                None => self.problem("source", "mount-source", "longer than 255 bytes, or has a NUL in it"),
+            }
+        }
+        let Some(fstype) = c_string(one.kind) else {
+            self.problem("type", "mount-type", "has a NUL in it");
+            return None;
+        };
+        let is_dev = one.dest.as_bytes() == b"dev";
+        let slot = if is_dev || one.kind == "tmpfs" { self.defer_readonly(&mut one) } else { None };
+        if one.flags.attr.set & MOUNT_ATTR_RDONLY != 0 && !NOT_ON_A_DEVICE.contains(&one.kind) {
+            params.push(Param { key: c"ro".into(), value: None });
+        }
+        let has_mode = one.options.data.iter().any(|(_, word)| word.starts_with("mode="));
+        let keep = match one.kind {
+            "tmpfs" if is_dev => Keep::Dev(slot),
+            "proc" if one.dest.as_bytes() == b"proc" => Keep::Proc,
+            _ => slot.map_or(Keep::Nothing, Keep::Slot),
+        };
+        params.append(&mut one.flags.params);
+        Some(Step::Fs(Box::new(Fs {
+            // The host's mount would have other owners than were asked for.
+            instead: if one.id_map.is_some() { None } else { instead(one.kind, &one.dest, &one.flags, self.facts) },
+            attr: one.flags.attr.set,
+            calls: one.flags.propagation_calls(),
+            rule: one.rule(),
+            copy_mode: one.kind == "tmpfs" && !has_mode,
+            copy_up: one.options.copy_up.is_some(),
+            dest: one.dest,
+            id_map: one.id_map,
+            root_label: None,
+            fstype,
+            params,
+            keep,
+        })))
+    }
+}
+
+impl One<'_> {
+    fn rule(&self) -> Rule {
+        match self.kind {
+            "proc" | "sysfs" if self.bind.is_none() => Rule::Ordinary,
+            _ if self.options.dest_nofollow => Rule::NoFollow,
+            _ => Rule::InRoot,
+        }
+    }
+}
+
+/// The source of a bind mount: a relative one is relative to the bundle.
+pub(crate) fn bind_source(source: &str, bundle: &str) -> Option<CString> {
+    match source {
+        "" => None,
+        absolute if absolute.starts_with('/') => c_string(absolute),
+        relative => c_string(&format!("{bundle}/{relative}")),
+    }
 }
 
 /// Why a mount on or below /proc is refused: a procfs that is not one, or that has something mounted over its parts,
@@ -183,177 +333,17 @@ fn refused_in_proc(dest: &CString, kind: &str, bind: bool, remount: bool) -> Opt
     }
 }
 
-fn params(options: &Options<'_>, pointer: &str, problems: &mut Vec<Problem>) -> Vec<Param> {
-    let mut out = Vec::new();
-    let bind = options.bind.is_some();
-    for flag in options.super_flags.iter().filter(|_| !bind) {
-        out.extend(c_string(flag).map(|key| Param { key, value: None }));
-    }
-    for (i, word) in &options.data {
-        let pointer = format!("{pointer}/options/{i}");
-        if bind {
-            let message = format!("\"{word}\" is no option of a bind mount");
-            problems.push(Problem::new(pointer, "mount-option", message));
-            continue;
-        }
-        for piece in split_data(word) {
-            match param(piece) {
-                Some(param) => out.push(param),
-                None => problems.push(Problem::new(
-                    pointer.clone(),
-                    "mount-option",
-                    "longer than 255 bytes, or has a NUL in it",
-                )),
-            }
-        }
-    }
-    out
-}
-
-fn param(piece: &str) -> Option<Param> {
-    let (key, value) = match piece.split_once('=') {
-        Some((key, value)) => (key, Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))),
-        None => (piece, None),
-    };
-    if key.is_empty() || key.len() > MAX_PARAM || value.is_some_and(|v| v.len() > MAX_PARAM) {
-        return None;
-    }
-    let value = match value {
-        Some(value) => Some(c_string(value)?),
-        None => None,
-    };
-    Some(Param { key: c_string(key)?, value })
-}
-
-/// mount(2) takes all data in one string, so a word with commas is several options, except between quotes (SELinux
-/// contexts) and after a backslash (overlay's directories).
-fn split_data(word: &str) -> Vec<&str> {
-    let (mut out, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (i, byte) in word.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' if !quoted => {
-                out.push(&word[start..i]);
-                start = i + 1;
-            }
-            _ => {}
-        }
-    }
-    out.push(&word[start..]);
-    out.retain(|piece| !piece.is_empty());
-    out
-}
-
-fn remount(dest: CString, options: &Options<'_>, mut flags: Flags, bind: bool) -> Step {
+fn remount(one: One<'_>) -> Step {
+    let mut flags = one.flags;
     let calls = flags.calls(false);
-    if bind {
+    if one.bind.is_some() {
         flags.params.clear();
-    } else if options.attr.set & MOUNT_ATTR_RDONLY != 0 {
+    } else if flags.attr.set & MOUNT_ATTR_RDONLY != 0 {
         flags.params.push(Param { key: c"ro".into(), value: None });
-    } else if options.attr.clear & MOUNT_ATTR_RDONLY != 0 {
+    } else if flags.attr.clear & MOUNT_ATTR_RDONLY != 0 {
         flags.params.push(Param { key: c"rw".into(), value: None });
     }
-    Step::Remount(Remount { dest, params: flags.params, calls })
-}
-
-#[allow(clippy::too_many_arguments, reason = "one call, all of them the mount's own")]
-fn bind_mount(
-    dest: CString,
-    source: &str,
-    recursive: bool,
-    mut flags: Flags,
-    facts: &MountFacts<'_>,
-    pointer: &str,
-    out: &mut Mounts,
-    problems: &mut Vec<Problem>,
-) -> Option<Step> {
-    let absolute = if source.starts_with('/') { source.to_owned() } else { format!("{}/{source}", facts.bundle) };
-    let Some(path) = c_string(&absolute).filter(|_| !source.is_empty()) else {
-        problems.push(Problem::new(format!("{pointer}/source"), "mount-source", "a bind mount needs a path"));
-        return None;
-    };
-    let mut keep = None;
-    if dest.as_bytes() == b"dev" {
-        out.dev_is_bound = true;
-        // Destinations below it may have to be made first.
-        keep = defer_readonly(&mut flags, &dest, pointer, out);
-    }
-    if facts.user_ns && recursive && absolute == "/sys" {
-        // The cgroup trees below are writable where the caller's ids may write (CVE-2023-25809): `ro` is meant for them too.
-        flags.rec_attr.set |= flags.attr.set & MOUNT_ATTR_RDONLY;
-    }
-    let procfs = dest.as_bytes() == b"proc";
-    Some(Step::Bind(Bind { calls: flags.calls(!recursive), dest, source: path, recursive, procfs, keep, opened: None }))
-}
-
-fn defer_readonly(flags: &mut Flags, dest: &CString, pointer: &str, out: &mut Mounts) -> Option<usize> {
-    if flags.attr.set & MOUNT_ATTR_RDONLY == 0 {
-        return None;
-    }
-    flags.attr.set &= !MOUNT_ATTR_RDONLY;
-    let slot = out.kept;
-    out.kept += 1;
-    let step = Step::ReadonlyMount(step::ReadonlyMount { dest: dest.clone(), slot });
-    out.readonly.push(Planned { pointer: pointer.to_owned(), step });
-    Some(slot)
-}
-
-#[allow(clippy::too_many_arguments, reason = "one call, all of them the mount's own")]
-fn fs_mount(
-    dest: CString,
-    kind: &str,
-    source: &str,
-    options: &Options<'_>,
-    mut flags: Flags,
-    facts: &MountFacts<'_>,
-    pointer: &str,
-    out: &mut Mounts,
-    problems: &mut Vec<Problem>,
-) -> Option<Step> {
-    // A new mount has nothing below it: recursive attributes are attributes.
-    flags.attr.set = (flags.attr.set & !flags.rec_attr.clear) | flags.rec_attr.set;
-    flags.rec_attr = Bits::default();
-    let mut params = Vec::new();
-    if !source.is_empty() {
-        match param(&format!("source={source}")) {
-            Some(param) => params.push(param),
-            None => problems.push(Problem::new(
-                format!("{pointer}/source"),
-                "mount-source",
-                "longer than 255 bytes, or has a NUL in it",
-            )),
-        }
-    }
-    let Some(fstype) = c_string(kind) else {
-        problems.push(Problem::new(format!("{pointer}/type"), "mount-type", "has a NUL in it"));
-        return None;
-    };
-    let is_dev = dest.as_bytes() == b"dev";
-    let slot = if is_dev || kind == "tmpfs" { defer_readonly(&mut flags, &dest, pointer, out) } else { None };
-    if flags.attr.set & MOUNT_ATTR_RDONLY != 0 && !NOT_ON_A_DEVICE.contains(&kind) {
-        params.push(Param { key: c"ro".into(), value: None });
-    }
-    let has_mode = options.data.iter().any(|(_, word)| word.starts_with("mode="));
-    let keep = match kind {
-        "tmpfs" if is_dev => Keep::Dev(slot),
-        "proc" if dest.as_bytes() == b"proc" => Keep::Proc,
-        _ => slot.map_or(Keep::Nothing, Keep::Slot),
-    };
-    params.append(&mut flags.params);
-    Some(Step::Fs(Box::new(Fs {
-        instead: instead(kind, &dest, &flags, facts),
-        attr: flags.attr.set,
-        calls: flags.propagation_calls(),
-        rule: if matches!(kind, "proc" | "sysfs") { Rule::Ordinary } else { Rule::InRoot },
-        copy_mode: kind == "tmpfs" && !has_mode,
-        copy_up: options.copy_up.is_some(),
-        dest,
-        fstype,
-        params,
-        keep,
-    })))
+    Step::Remount(Remount { dest: one.dest, params: flags.params, calls })
 }
 
 /// The host's own mount, for a filesystem that the kernel refuses to a user namespace that does not own the namespace
@@ -379,7 +369,10 @@ fn instead(kind: &str, dest: &CString, flags: &Flags, facts: &MountFacts<'_>) ->
         source: source.into(),
         recursive: true,
         calls,
+        id_map: None,
         procfs: kind == "proc",
+        rule: Rule::Ordinary,
+        nofollow: false,
         keep: None,
         opened: None,
     })

@@ -4,6 +4,10 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
+use nix::errno::Errno;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+
+use super::id_map::IdMap;
 use crate::rootfs::{At, StepError};
 use crate::sys::mount::{self, MountAttr};
 
@@ -28,7 +32,33 @@ impl SetAttr {
     }
 
     pub(crate) fn apply(&self, tree: BorrowedFd<'_>) -> Result<(), StepError> {
-        mount::mount_setattr(tree, self.recursive, &self.attr).at("mount_setattr")
+        match mount::mount_setattr(tree, self.recursive, &self.attr) {
+            Err(Errno::EPERM) => Err(StepError { errno: Errno::EPERM, what: self.locked(tree) }),
+            result => result.at("mount_setattr"),
+        }
+    }
+
+    /// Which change the kernel refused: what a mount of the host has is locked in a user namespace
+    /// (mount_namespaces(7)).
+    fn locked(&self, tree: BorrowedFd<'_>) -> &'static str {
+        let cleared = self.attr.attr_clr & !self.attr.attr_set;
+        let has = fstatvfs(tree).map_or(FsFlags::empty(), |s| s.flags());
+        for (bit, flag, what) in [
+            (mount::MOUNT_ATTR_RDONLY, FsFlags::ST_RDONLY, "the source is ro, which is locked in a user namespace"),
+            (mount::MOUNT_ATTR_NOSUID, FsFlags::ST_NOSUID, "the source is nosuid, which is locked in a user namespace"),
+            (mount::MOUNT_ATTR_NODEV, FsFlags::ST_NODEV, "the source is nodev, which is locked in a user namespace"),
+            (mount::MOUNT_ATTR_NOEXEC, FsFlags::ST_NOEXEC, "the source is noexec, which is locked in a user namespace"),
+        ] {
+            if cleared & bit != 0 && has.contains(flag) {
+                return what;
+            }
+        }
+        let atime = mount::MOUNT_ATTR__ATIME | mount::MOUNT_ATTR_NODIRATIME;
+        match (self.recursive, (self.attr.attr_clr | self.attr.attr_set) & atime != 0) {
+            (_, true) => "the access time policy of the source is locked in a user namespace",
+            (true, false) => "a flag of a mount below the source is locked in a user namespace",
+            (false, false) => "mount_setattr",
+        }
     }
 }
 
@@ -37,6 +67,8 @@ impl SetAttr {
 pub enum Rule {
     /// Symbolic links are followed inside the root.
     InRoot,
+    /// The same, but for the last component: should that be a link, it is covered itself.
+    NoFollow,
     /// A directory reached without any symbolic link: procfs and sysfs.
     Ordinary,
 }
@@ -69,6 +101,10 @@ pub struct Fs {
     pub copy_mode: bool,
     /// A tmpfs gets a copy of what it covers.
     pub copy_up: bool,
+    /// Mapped ids.
+    pub id_map: Option<Box<IdMap>>,
+    /// SELinux label of the root, for a file system that takes no context as an option.
+    pub root_label: Option<CString>,
     /// Tree to bind when the kernel refuses the mount in a user namespace.
     pub instead: Option<Bind>,
     /// What the child keeps of it.
@@ -99,12 +135,27 @@ pub struct Bind {
     pub recursive: bool,
     /// Calls on the detached copy, in order.
     pub calls: Vec<SetAttr>,
+    /// Mapped ids.
+    pub id_map: Option<Box<IdMap>>,
     /// The source must be the root of a procfs.
     pub procfs: bool,
+    /// What the destination must be.
+    pub rule: Rule,
+    /// A source that is a symbolic link is not followed.
+    pub nofollow: bool,
     /// Place where it is kept for the change to read-only at the end.
     pub keep: Option<usize>,
     /// Place of a copy that the parent has made already ([`crate::rootfs::Rootfs::open_sources`]).
     pub opened: Option<usize>,
+}
+
+/// A symbolic link in place of a bind mount of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symlink {
+    /// Where, relative to the root.
+    pub dest: CString,
+    /// What it says.
+    pub target: CString,
 }
 
 /// A change of a mount that is there.
@@ -178,6 +229,10 @@ fn calls(calls: &[SetAttr], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     calls.iter().try_for_each(|call| write!(f, ", {call}"))
 }
 
+fn id_map(map: Option<&IdMap>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    map.map_or(Ok(()), |map| write!(f, ", {map}"))
+}
+
 fn params(params: &[Param], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut separator = " ";
     for param in params {
@@ -196,6 +251,10 @@ impl fmt::Display for Fs {
         params(&self.params, f)?;
         words(self.attr, "", f)?;
         calls(&self.calls, f)?;
+        id_map(self.id_map.as_deref(), f)?;
+        if let Some(label) = &self.root_label {
+            write!(f, ", label {}", label.to_string_lossy())?;
+        }
         if self.copy_up { f.write_str(", copy up what it covers") } else { Ok(()) }
     }
 }
@@ -204,7 +263,14 @@ impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.recursive { "bind recursively" } else { "bind" };
         write!(f, "{verb} {} on {}", self.source.to_string_lossy(), Dest(&self.dest))?;
-        calls(&self.calls, f)
+        calls(&self.calls, f)?;
+        id_map(self.id_map.as_deref(), f)
+    }
+}
+
+impl fmt::Display for Symlink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "symlink {} to {}", Dest(&self.dest), self.target.to_string_lossy())
     }
 }
 

@@ -127,8 +127,8 @@ fn every_problem_has_its_pointer() {
     assert_eq!(
         at,
         [
-            "/linux/mountLabel",
             "/linux/rootfsPropagation",
+            "/linux/mountLabel",
             "/mounts/0/destination",
             "/mounts/1/type",
             "/mounts/2/source",
@@ -260,6 +260,101 @@ fn a_configured_device_takes_the_place_of_a_default_one() {
     let nulls: Vec<_> = words(&plan).into_iter().filter(|w| w.contains("/dev/null")).collect();
     assert_eq!(nulls, ["mknod /dev/null c 1:3, mode 0600"]);
     assert!(!words(&plan).iter().any(|w| w.contains("mknod /dev/ptmx")));
+}
+
+#[test]
+fn words_that_a_bind_mount_cannot_honour_are_told() {
+    let (plan, problems) = mounts(r#"{"destination": "/v", "source": "/s", "options": ["rbind", "rsync", "ro"]}"#);
+    let seen: Vec<_> = problems.iter().map(|p| (p.pointer.as_str(), p.dropped)).collect();
+    assert_eq!(seen, [("/mounts/0/options/1", true)]);
+    assert_eq!(step_at(&plan, "/mounts/0").to_string(), "bind recursively /s on /v, mount_setattr ro");
+    let (plan, problems) = mounts(r#"{"destination": "/v", "type": "tmpfs", "options": ["rsync", "rdirsync"]}"#);
+    assert_eq!(problems, []);
+    assert_eq!(step_at(&plan, "/mounts/0").to_string(), "mount tmpfs on /v sync,dirsync");
+}
+
+#[test]
+fn the_ids_of_a_mount_come_from_its_maps_or_from_the_containers() {
+    let map = r#"[{"containerID": 0, "hostID": 5000, "size": 10}]"#;
+    let given = format!(r#""source": "/s", "destination": "/m", "uidMappings": {map}, "gidMappings": {map}"#);
+    let (plan, problems) = mounts(&format!(r#"{{{given}, "options": ["rbind", "ridmap"]}}"#));
+    assert_eq!(problems, []);
+    let text = step_at(&plan, "/mounts/0").to_string();
+    assert_eq!(text, "bind recursively /s on /m, map ids recursively uid 0 5000 10 gid 0 5000 10");
+    let own = format!(r#""linux": {{"namespaces": [{{"type": "user"}}], "uidMappings": {map}, "gidMappings": {map}}}"#);
+    let facts = MountFacts { user_ns: true, ..facts() };
+    for mount in [
+        format!(r#"{given}, "options": ["bind"]"#),
+        r#""source": "/s", "destination": "/m", "options": ["bind", "idmap"]"#.into(),
+    ] {
+        let (plan, problems) = planned(&format!(r#"{{"mounts": [{{{mount}}}], {own}}}"#), &facts);
+        assert_eq!(problems, []);
+        assert_eq!(step_at(&plan, "/mounts/0").to_string(), "bind /s on /m, map ids as the user namespace does");
+    }
+}
+
+#[test]
+fn an_id_map_that_cannot_be_is_refused_with_its_place() {
+    let map = r#"[{"containerID": 0, "hostID": 5000, "size": 10}]"#;
+    for (mount, user_ns, want) in [
+        (r#""source": "/s", "options": ["bind", "idmap"]"#.to_owned(), false, "options/1"),
+        (format!(r#""source": "/s", "options": ["bind"], "uidMappings": {map}"#), true, "gidMappings"),
+        (r#""type": "tmpfs", "options": ["idmap"]"#.into(), true, "options/0"),
+        (r#""options": ["remount", "ridmap"]"#.into(), true, "options/1"),
+        (r#""source": "/s", "options": ["bind", "idmap=uids=0-1-1"]"#.into(), true, "options/1"),
+        (format!(r#""source": "/s", "options": ["bind", "idmap=uids=0-1-1;gids=0-1-1"], "uidMappings": {map}, "gidMappings": {map}"#), true, "options/1"),
+        (r#""source": "/s", "options": ["bind"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 0}], "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]"#.into(), true, "uidMappings/0"),
+    ] {
+        let json = format!(r#"{{"mounts": [{{"destination": "/m", {mount}}}]}}"#);
+        let (_, problems) = planned(&json, &MountFacts { user_ns, ..facts() });
+        let at: Vec<_> = problems.iter().map(|p| p.pointer.as_str()).collect();
+        assert_eq!(at, [format!("/mounts/0/{want}")], "{mount}");
+    }
+}
+
+#[test]
+fn the_mount_label_goes_to_new_filesystems_in_the_way_each_takes_it() {
+    let json = r#"{"annotations": {KIND}, "linux": {"mountLabel": "u:r:t:s0:c1,c2"}, "mounts": [
+        {"destination": "/proc", "type": "proc"}, {"destination": "/sys", "type": "sysfs", "options": ["ro"]},
+        {"destination": "/t", "type": "tmpfs"}, {"destination": "/dev/pts", "type": "devpts"},
+        {"destination": "/dev/mqueue", "type": "mqueue", "options": ["ro"]},
+        {"destination": "/v", "source": "/s", "options": ["bind"]},
+        {"destination": "/o", "type": "tmpfs", "options": ["context=\"a:b:c\""]}]}"#;
+    let facts = MountFacts { selinux: true, ..facts() };
+    let steps = |kind: &str| -> Vec<String> {
+        let (plan, problems) = planned(&json.replace("{KIND}", kind), &facts);
+        assert_eq!(problems, []);
+        plan.prepare.iter().filter(|p| p.pointer.starts_with("/mounts")).map(|p| p.step.to_string()).collect()
+    };
+    let words = steps("{}");
+    assert_eq!(words[0], "mount proc on /proc");
+    assert_eq!(words[2], "mount tmpfs on /t context=u:r:t:s0:c1,c2");
+    assert!(words[3].contains(",context=u:r:t:s0:c1,c2"), "{}", words[3]);
+    assert_eq!(words[4], "mount mqueue on /dev/mqueue ro, label u:r:t:s0:c1,c2");
+    assert_eq!(words[6], "mount tmpfs on /o context=a:b:c");
+    assert!([&words[1], &words[5]].iter().all(|w| !w.contains("u:r:t")));
+    assert_eq!(
+        steps(r#"{"run.oci.mount_context_type": "rootcontext"}"#)[2],
+        "mount tmpfs on /t rootcontext=u:r:t:s0:c1,c2"
+    );
+    let (_, problems) = planned(&json.replace("{KIND}", r#"{"run.oci.mount_context_type": "x"}"#), &facts);
+    assert_eq!(problems[0].pointer, "/annotations/run.oci.mount_context_type");
+}
+
+#[test]
+fn standard_mounts_without_options_get_safe_ones() {
+    let (plan, _) =
+        mounts(r#"{"destination": "/dev/", "type": "tmpfs"}, {"destination": "/tmp", "type": "tmpfs", "options": []}"#);
+    assert_eq!(step_at(&plan, "/mounts/0").to_string(), "mount tmpfs on /dev mode=755 nosuid,noexec,strictatime");
+    assert_eq!(step_at(&plan, "/mounts/1").to_string(), "mount tmpfs on /tmp");
+}
+
+#[test]
+fn rro_holds_for_a_cgroup_mount() {
+    let json = r#"{"mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["rro"]}]}"#;
+    let cgroup = CgroupView::V2 { mountpoint: c"/sys/fs/cgroup".into(), dir: c"/sys/fs/cgroup/c".into() };
+    let (plan, _) = planned(json, &MountFacts { cgroup, cgroup_ns: true, ..facts() });
+    assert_eq!(step_at(&plan, "/mounts/0").to_string(), "mount cgroup2 on /sys/fs/cgroup source=cgroup ro");
 }
 
 #[test]

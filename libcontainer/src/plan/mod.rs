@@ -16,6 +16,7 @@ use crate::hooks::HookSet;
 use crate::host::HostFacts;
 use crate::landlock;
 use crate::lifecycle::{CgroupDriver, Create};
+use crate::mounts;
 use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
 use crate::namespaces::{self, NamespacePlan, joined, user};
 use crate::net_devices::{self, NetDevice};
@@ -156,7 +157,7 @@ impl Plan {
             (None, CgroupDriver::Disabled) => inherited_views(spec, facts, problems)?,
             (None, _) => Vec::new(),
         };
-        let mount_facts = mount_facts(&rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
+        let mount_facts = mount_facts(spec, facts, &rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, problems);
         let names = Names::new(spec, inputs, &namespaces, problems);
         if problems.iter().any(|p| !p.dropped) {
@@ -430,6 +431,8 @@ fn plan_hooks(spec: &Spec<'_>, problems: &mut Vec<Problem>) -> HookSet {
 
 /// What the mounts need to know of the namespaces.
 fn mount_facts<'a>(
+    spec: &Spec<'_>,
+    facts: &HostFacts,
     rootfs: &CString,
     namespaces: &NamespacePlan,
     cgroup: CgroupView,
@@ -449,6 +452,8 @@ fn mount_facts<'a>(
         cgroup,
         no_pivot,
         full_mounts: if no_pivot { rootfs::full_mounts(&host_mountinfo()?, rootfs.as_bytes()) } else { Vec::new() },
+        selinux: spec.linux.as_ref().is_some_and(|l| l.mount_label.is_some()) && facts.selinux(),
+        links: mounts::links(spec, inputs.bundle),
     })
 }
 

@@ -12,7 +12,7 @@ use super::program;
 use super::steps::{Act, Step};
 use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
 use crate::procfs::host;
-use crate::rootfs::Rootfs;
+use crate::rootfs::{IdMapper, Rootfs, StepError};
 use crate::seccomp::Filter;
 use crate::sys::clone::{Cloned, exit_group};
 use crate::sys::exec::{self, close_range, reset_signals, set_signal_mask};
@@ -38,6 +38,29 @@ impl Failure {
     /// A kernel call that failed, by name.
     pub fn call(what: &str, errno: Errno) -> Self {
         Failure { errno: errno as i32, text: Text::from_args(format_args!("{what}")) }
+    }
+
+    /// A step below the root that failed, with what the file system said of it.
+    fn mount(e: &StepError, rootfs: &Rootfs) -> Self {
+        let mut failure = Failure::call(e.what, e.errno);
+        for part in [b": ", rootfs.kernel_words()].into_iter().filter(|_| !rootfs.kernel_words().is_empty()) {
+            // Writing to a text cannot fail; what does not fit is cut.
+            let _ = std::io::Write::write(&mut failure.text, part);
+        }
+        failure
+    }
+}
+
+/// Asks the parent for mapped ids.
+struct Mapper<'c> {
+    channel: &'c Channel,
+    index: usize,
+}
+
+impl IdMapper for Mapper<'_> {
+    fn map_ids(&self, tree: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.channel.map_ids(self.index, tree)?;
+        self.channel.await_proceed()
     }
 }
 
@@ -119,7 +142,7 @@ impl Child<'_> {
             if matches!(step.act, Act::OutliveParent) {
                 reported = true;
             }
-            if let Err(failure) = self.apply(&step.act) {
+            if let Err(failure) = self.apply(index, &step.act) {
                 if let Some(trace) = &trace {
                     trace.failed(index);
                 }
@@ -135,9 +158,12 @@ impl Child<'_> {
         exit_group(255)
     }
 
-    fn apply(&mut self, act: &Act) -> Result<(), Failure> {
+    fn apply(&mut self, index: usize, act: &Act) -> Result<(), Failure> {
         match act {
-            Act::Rootfs(step) => step.apply(&mut self.rootfs).map_err(|e| Failure::call(e.what, e.errno)),
+            Act::Rootfs(step) => {
+                let mapper = Mapper { channel: &self.channel, index };
+                step.apply(&mut self.rootfs, &mapper).map_err(|e| Failure::mount(&e, &self.rootfs))
+            }
             Act::OomScore(_)
             | Act::Attach
             | Act::AwaitIdMaps { .. }

@@ -5,6 +5,7 @@
 //! | `Forked` | intermediate | none, it ends | pid and pidfd of the child, when a user namespace is joined |
 //! | `NeedMaps` | child | `Proceed` | the new user namespace waits for its id maps |
 //! | `Network` | child | none | a socket of its network namespace, when interfaces are moved there |
+//! | `MapIds` | child | `Proceed` | a detached mount, one descriptor, and the step that wants its ids mapped |
 //! | `MountsDone` | child | `Proceed`, only when hooks wait | mounts and devices are made, root not yet pivoted |
 //! | `Console` | child | none | the terminal's master, one descriptor by SCM_RIGHTS |
 //! | `Listener` | child | `Proceed` | a filter with a listener is loaded, under this descriptor number of the child |
@@ -77,6 +78,8 @@ pub enum FromChild {
     NeedMaps,
     /// A socket that was opened in the container's network namespace comes with this message.
     Network(OwnedFd),
+    /// Step `index` wants the ids of a detached mount mapped.
+    MapIds(usize, OwnedFd),
     /// Mounts are made; limits may act now.
     MountsDone,
     /// The terminal's master comes with this message.
@@ -109,6 +112,7 @@ const FAILED: u8 = 5;
 const PROCEED: u8 = 6;
 const LISTENER: u8 = 9;
 const NETWORK: u8 = 8;
+const MAP_IDS: u8 = 10;
 
 /// One end of the pair.
 #[derive(Debug)]
@@ -154,6 +158,16 @@ impl Channel {
     /// EPIPE when the parent is gone.
     pub fn need_maps(&self) -> Result<(), Errno> {
         self.send(&[NEED_MAPS])
+    }
+
+    /// Child: asks for mapped ids of the mount `tree`, for step `index`.
+    ///
+    /// # Errors
+    /// EPIPE when the parent is gone.
+    pub fn map_ids(&self, index: usize, tree: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut message = [MAP_IDS; 9];
+        message[1..].copy_from_slice(&(index as u64).to_le_bytes());
+        crate::sys::net::send_fd(self.0.as_fd(), tree, &message)
     }
 
     /// Child: says that the mounts are made.
@@ -258,21 +272,25 @@ impl Channel {
             }
             (Some(&CONSOLE), Some(fd)) => Ok(FromChild::Console(fd)),
             (Some(&NETWORK), Some(fd)) => Ok(FromChild::Network(fd)),
+            (Some(&MAP_IDS), Some(fd)) if n == 9 => Ok(FromChild::MapIds(step_number(&bytes[1..9]), fd)),
             (Some(&NEED_MAPS), None) => Ok(FromChild::NeedMaps),
             (Some(&MOUNTS_DONE), None) => Ok(FromChild::MountsDone),
             (Some(&READY), None) => Ok(FromChild::Ready),
             (Some(&PANIC_TAG), None) => Ok(FromChild::Panicked(text(&bytes[1..]))),
             (Some(&FAILED), None) if n >= 13 => {
-                let mut index = [0; 8];
-                index.copy_from_slice(&bytes[1..9]);
+                let step = step_number(&bytes[1..9]);
                 let mut errno = [0; 4];
                 errno.copy_from_slice(&bytes[9..13]);
-                let step = usize::try_from(u64::from_le_bytes(index)).unwrap_or(usize::MAX);
                 Ok(FromChild::Failed { step, errno: i32::from_le_bytes(errno), detail: text(&bytes[13..]) })
             }
             _ => Err(Errno::EPROTO),
         }
     }
+}
+
+fn step_number(bytes: &[u8]) -> usize {
+    let index = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -283,10 +301,12 @@ mod tests {
     fn messages_arrive_in_order_and_death_is_the_end() {
         let (parent, child) = pair().unwrap();
         child.need_maps().unwrap();
+        child.map_ids(300, child.as_fd()).unwrap();
         child.mounts_done().unwrap();
         child.listener(0x0102_0304).unwrap();
         child.failed(7, libc::EPERM, b"mount_setattr");
         assert!(matches!(parent.receive().unwrap(), FromChild::NeedMaps));
+        assert!(matches!(parent.receive().unwrap(), FromChild::MapIds(300, _)));
         assert!(matches!(parent.receive().unwrap(), FromChild::MountsDone));
         assert!(matches!(parent.receive().unwrap(), FromChild::Listener(0x0102_0304)));
         let FromChild::Failed { step, errno, detail } = parent.receive().unwrap() else { panic!("Failed") };

@@ -4,6 +4,7 @@ pub mod attributes;
 pub(crate) mod child;
 mod finish;
 pub mod message;
+pub mod mount_ids;
 pub mod parent;
 pub mod plan;
 mod program;

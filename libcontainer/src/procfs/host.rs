@@ -39,6 +39,16 @@ pub fn own_namespace(name: &str) -> Result<OwnedFd, Errno> {
     openat(host()?.root(), format!("self/ns/{name}").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
+/// A file of the namespaces of process `pid`.
+///
+/// # Errors
+/// ENOENT when the process is gone; EACCES when it may not be looked at.
+pub fn namespace(pid: i32, name: &str) -> Result<OwnedFd, Errno> {
+    // The magic link must be followed here; its directory is that of a child of ours.
+    let path = format!("{pid}/ns/{name}");
+    openat(host()?.root(), path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
 /// Whether this process is in another user namespace than the initial one, whose inode number is the same on every
 /// kernel (linux v6.18 include/uapi/linux/nsfs.h USER_NS_INIT_INO).
 pub fn in_user_namespace() -> bool {

@@ -194,6 +194,30 @@ pub(crate) fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<Place, StepError
     find_missing(root, path.to_bytes(), Links::InRoot)
 }
 
+/// As [`find`], without following the last component: should that be a link, the descriptor is the link's.
+pub(crate) fn find_nofollow(root: BorrowedFd<'_>, path: &CStr) -> Result<Place, StepError> {
+    let bytes = path.to_bytes();
+    let slash = bytes.iter().rposition(|b| *b == b'/');
+    let (parent, name) = slash.map_or((&b"."[..], bytes), |i| (&bytes[..i], &bytes[i + 1..]));
+    let mut above: Buffer<4096> = Buffer::new();
+    above.push(parent).at("destination")?;
+    let dir = match find(root, above.as_c_str().at("destination")?)? {
+        Place::Existing(fd) => fd,
+        Place::Missing(entry) => {
+            entry.make(true)?;
+            entry.open(OFlag::O_PATH | OFlag::O_DIRECTORY)?
+        }
+    };
+    let entry = Entry::new(dir, name).at("destination")?;
+    let (dir, name) = entry.parts()?;
+    // openat2(2): RESOLVE_NO_SYMLINKS lets a last link pass when it is only to be named.
+    match open_beneath(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+        Ok(fd) => Ok(Place::Existing(fd)),
+        Err(Errno::ENOENT) => Ok(Place::Missing(entry)),
+        Err(errno) => Err(StepError { errno, what: "openat2" }),
+    }
+}
+
 /// As [`find`], for a directory that no symbolic link may lead to (ELOOP).
 pub(crate) fn find_ordinary(root: BorrowedFd<'_>, path: &CStr) -> Result<Place, StepError> {
     match open_beneath(root, path, OFlag::O_PATH | OFlag::O_DIRECTORY) {

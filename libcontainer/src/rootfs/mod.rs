@@ -42,6 +42,16 @@ impl<T> At<T> for Result<T, Errno> {
     }
 }
 
+/// Who can map the ids of a detached mount: mount_setattr(2) wants CAP_SYS_ADMIN over the file system, which the child
+/// does not have below a user namespace, and a namespace with the maps, which the child cannot make.
+pub trait IdMapper {
+    /// Maps the ids of `tree` as the present step asks.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    fn map_ids(&self, tree: BorrowedFd<'_>) -> Result<(), Errno>;
+}
+
 /// What the child holds while it walks the steps. All descriptors are close-on-exec.
 #[derive(Debug, Default)]
 pub struct Rootfs {
@@ -54,6 +64,48 @@ pub struct Rootfs {
     pub(crate) mask: Option<paths::Mask>,
     /// A whole procfs for sysctl, only as long as that takes.
     pub(crate) sysctl_procfs: Option<crate::procfs::Procfs>,
+    pub(crate) words: KernelWords,
+}
+
+/// What a file system said of its options (fsopen(2)), the last complaint only.
+pub(crate) struct KernelWords(lookup::Buffer<256>);
+
+impl Default for KernelWords {
+    fn default() -> Self {
+        KernelWords(lookup::Buffer::new())
+    }
+}
+
+impl std::fmt::Debug for KernelWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.0.as_bytes()))
+    }
+}
+
+impl KernelWords {
+    /// Reads the messages of a file system context. Each read(2) gives one, with its level before it.
+    pub(crate) fn read(&mut self, fs: BorrowedFd<'_>) {
+        let mut message = [0; 250];
+        loop {
+            match nix::unistd::read(fs, &mut message) {
+                // Too long for us, and gone.
+                Err(Errno::EMSGSIZE) => {}
+                // ENODATA after the last one.
+                Err(_) | Ok(0) => return,
+                Ok(n) => {
+                    if let Some(text) = message[..n].strip_prefix(b"e ") {
+                        self.0.clear();
+                        // It fits: the buffer is larger than the message.
+                        let _ = self.0.push(text.trim_ascii_end());
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// The container's /dev.
@@ -94,6 +146,11 @@ impl Rootfs {
             self.kept.push(Some(tree));
         }
         Ok(())
+    }
+
+    /// What the kernel said about the last mount that failed, empty for nothing.
+    pub fn kernel_words(&self) -> &[u8] {
+        self.words.0.as_bytes()
     }
 
     /// The root's O_PATH descriptor. Errors: EBADF before the first step.

@@ -36,6 +36,10 @@ pub struct MountFacts<'a> {
     pub no_pivot: bool,
     /// Only with `no_pivot`: mount points of the host that show a whole procfs or sysfs ([`crate::rootfs::full_mounts`]).
     pub full_mounts: Vec<CString>,
+    /// SELinux is on; looked up only when a label is asked for.
+    pub selinux: bool,
+    /// Bind sources with the option `copy-symlink` that are symbolic links: place in `mounts`, target.
+    pub links: Vec<(usize, CString)>,
 }
 
 /// A step and the place in config.json that asked for it, empty for none.
@@ -88,9 +92,6 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
     let linux = spec.linux.as_ref();
     let mut out = RootfsPlan::for_spec(spec);
     let readonly_root = spec.root.as_ref().is_some_and(|root| root.readonly);
-    if linux.is_some_and(|l| l.mount_label.as_ref().is_some_and(|label| !label.is_empty())) {
-        problems.push(Problem::unsupported("/linux/mountLabel"));
-    }
     let word = linux.and_then(|l| l.rootfs_propagation.as_deref()).unwrap_or("");
     let propagation = options::propagation(word);
     if !word.is_empty() && propagation.is_none() {
@@ -105,9 +106,10 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
         without_namespace(spec, readonly_root, propagation.is_some(), problems);
     }
     begin(&mut out.prepare, facts, propagation);
-    let mounts = mount_plan::plan(&spec.mounts, facts, problems);
+    let mounts = mount_plan::plan(spec, facts, problems);
     out.prepare.extend(mounts.steps);
     out.kept = mounts.kept;
+    problems.extend(mounts.ignored);
     let nodes = linux.map_or(&[][..], |l| &l.devices);
     // After the mounts, which may provide /dev; before the pivot, because a node may have to be bound from the host.
     out.prepare.extend(devices::plan(nodes, facts, mounts.dev_is_bound, problems));

@@ -6,10 +6,11 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use super::{Rootfs, StepError, enter, paths};
+use super::{IdMapper, Rootfs, StepError, enter, paths};
 use crate::devices::{Links, Node};
 use crate::mounts::cgroup::CgroupV1;
-use crate::mounts::step::{Bind, Dest, Fs, Remount, SetAttr};
+use crate::mounts::id_map::IdMap;
+use crate::mounts::step::{Bind, Dest, Fs, Remount, SetAttr, Symlink};
 use crate::sys::mount;
 use crate::sysctl::Sysctl;
 
@@ -41,6 +42,8 @@ pub enum Step {
     Fs(Box<Fs>),
     /// A copy of a host tree.
     Bind(Bind),
+    /// A symbolic link in place of a mount of one.
+    Symlink(Symlink),
     /// A change of a mount that is there.
     Remount(Remount),
     /// The v1 view of cgroups.
@@ -77,18 +80,28 @@ pub enum Step {
 }
 
 impl Step {
-    /// Executes the step. Allocates nothing.
+    /// The mapped ids that the step asks for.
+    pub fn id_map(&self) -> Option<&IdMap> {
+        match self {
+            Step::Fs(fs) => fs.id_map.as_deref(),
+            Step::Bind(bind) => bind.id_map.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Executes the step. Allocates nothing. `mapper` is asked for mapped ids.
     ///
     /// # Errors
-    /// The errno and the call that gave it; the step's `Display` says the rest.
-    pub fn apply(&self, rootfs: &mut Rootfs) -> Result<(), StepError> {
+    /// The errno and the call that gave it; the step's `Display` says the rest, and so may [`Rootfs::kernel_words`].
+    pub fn apply(&self, rootfs: &mut Rootfs, mapper: &dyn IdMapper) -> Result<(), StepError> {
         match self {
             Step::Propagation(attr) => enter::propagation(attr),
             Step::ParentPrivate(path) => enter::parent_private(&path.0),
             Step::BindRootfs(path) => enter::bind_rootfs(rootfs, &path.0),
             Step::OpenRootfs(path) => enter::open_rootfs(rootfs, &path.0),
-            Step::Fs(fs) => fs.apply(rootfs),
-            Step::Bind(bind) => bind.apply(rootfs),
+            Step::Fs(fs) => fs.apply(rootfs, mapper),
+            Step::Bind(bind) => bind.apply(rootfs, mapper),
+            Step::Symlink(link) => link.apply(rootfs),
             Step::Remount(remount) => remount.apply(rootfs),
             Step::CgroupV1(view) => view.apply(rootfs),
             Step::Device(node) => node.apply(rootfs),
@@ -127,6 +140,7 @@ impl fmt::Display for Step {
             Step::OpenRootfs(path) => write!(f, "open rootfs {}", path.0.to_string_lossy()),
             Step::Fs(fs) => fs.fmt(f),
             Step::Bind(bind) => bind.fmt(f),
+            Step::Symlink(link) => link.fmt(f),
             Step::Remount(remount) => remount.fmt(f),
             Step::CgroupV1(view) => view.fmt(f),
             Step::Device(node) => node.fmt(f),

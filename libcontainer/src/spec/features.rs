@@ -109,7 +109,7 @@ fn value(version: &str, commit: &str) -> Value {
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
             "memoryPolicy": {"modes": memory_modes, "flags": memory_policy::flags().collect::<Vec<_>>()},
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true},
         },
         "annotations": annotations,

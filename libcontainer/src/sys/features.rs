@@ -55,6 +55,9 @@ pub const FEATURES: &[Feature] = &[
     feature("move_mount(2)", (5, 2), "attaches a mount to a descriptor, no name is resolved", ""),
     feature("mount_setattr(2)", (5, 12), "attributes and propagation, recursive ones too", "for the binary: a sealed memfd"),
     feature("MOUNT_ATTR_NOSYMFOLLOW", (5, 14), "the mount option nosymfollow", ""),
+    feature("mount_setattr MOUNT_ATTR_IDMAP", (5, 12), "the mount options idmap and ridmap", ""),
+    feature("MOUNT_ATTR_IDMAP of tmpfs", (6, 3), "the mount option idmap on a new tmpfs", "an error when the configuration asks for it"),
+    feature("user.* attributes on tmpfs", (6, 6), "tmpcopyup copies them", "they are not copied"),
     // Files: nix, mount.rs, exec.rs
     feature("openat2(2)", (5, 6), "every lookup below a root filesystem, a cgroup and /proc", ""),
     feature("statx STATX_ATTR_MOUNT_ROOT", (5, 8), "the mount that holds the root filesystem", ""),

@@ -38,3 +38,4 @@ pub mod spawn;
 pub mod tty;
 pub mod uts;
 pub mod wait;
+pub mod xattr;

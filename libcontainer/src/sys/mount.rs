@@ -59,9 +59,11 @@ pub struct MountAttr {
     pub attr_clr: u64,
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, or 0: unchanged.
     pub propagation: u64,
-    /// User namespace of an id-mapped mount; not used.
+    /// User namespace of an id-mapped mount ([`map_ids`]).
     pub userns_fd: u64,
 }
+
+const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 
 fn owned(result: libc::c_long) -> Result<OwnedFd, Errno> {
     let fd = Errno::result(result)?;
@@ -74,10 +76,16 @@ fn owned(result: libc::c_long) -> Result<OwnedFd, Errno> {
 /// `recursive` copies what is mounted below too. Symbolic links in `path` are followed.
 /// Errors: EINVAL when the mount is unbindable, not in this mount namespace, or has locked mounts below it.
 pub fn open_tree_clone(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
-    let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH;
-    if recursive {
-        flags |= libc::AT_RECURSIVE;
-    }
+    open_tree(dir, path, if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+/// As [`open_tree_clone`], of a symbolic link itself when `path` leads to one.
+pub fn open_tree_clone_nofollow(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
+    open_tree(dir, path, if recursive { libc::AT_RECURSIVE } else { 0 } | libc::AT_SYMLINK_NOFOLLOW)
+}
+
+fn open_tree(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH | flags;
     // SAFETY: `path` is NUL-terminated and outlives the call; the kernel only reads it.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) })
 }
@@ -138,6 +146,15 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -
     // SAFETY: the path is static, `attr` is a borrow of a `#[repr(C)]` struct that outlives the call; the kernel
     // only reads `size` bytes of it.
     Errno::result(unsafe { libc::syscall(libc::SYS_mount_setattr, fd, path, flags, attr, size) }).map(drop)
+}
+
+/// mount_setattr(2) with MOUNT_ATTR_IDMAP (5.12) on the detached mount `mount`: the owners of its files are mapped as in
+/// the user namespace `namespace`.
+/// Errors: EINVAL when the file system does not support it, or belongs to that namespace; EPERM when the caller has no
+/// CAP_SYS_ADMIN over the file system, or the ids are mapped already.
+pub fn map_ids(mount: BorrowedFd<'_>, recursive: bool, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    let userns_fd = u64::from(namespace.as_raw_fd().unsigned_abs());
+    mount_setattr(mount, recursive, &MountAttr { attr_set: MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() })
 }
 
 /// move_mount(2) (5.2): attaches the tree `from` onto `to` (or moves it there). No name is resolved.
