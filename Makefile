@@ -46,13 +46,8 @@ lint: ## clippy and rustdoc without a warning
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 
 unit: ## tests that need no root
-<<<<<<< HEAD
-	@scripts/needs procps
-	$(CARGO) test --quiet -p wherry -p wherry-container -p wherry-fuzz
-=======
 	@scripts/needs procps gcc libc6-dev libseccomp-dev golang-github-containers-common
-	WHERRY_ORACLES=1 $(CARGO) test --quiet -p wherry -p wherry-container
->>>>>>> main
+	WHERRY_ORACLES=1 $(CARGO) test --quiet -p wherry -p wherry-container -p wherry-fuzz
 
 sources: ## length of files, and unsafe only where it belongs
 	@scripts/check-sources
