@@ -2,13 +2,17 @@
 
 use std::io::Write;
 
-use libcontainer::error::{Error, ErrorKind};
+use libcontainer::error::{Error, ErrorKind, Problem};
 use nix::errno::Errno;
+use serde_json::{Value, json};
 
 use crate::cli::help;
 use crate::cli::parse::Usage;
 use crate::cli::table::Command;
 use crate::{logging, output};
+
+/// How many problems of a configuration a line has: it must stay one write.
+const MOST_PROBLEMS: usize = 64;
 
 /// A failed system call of the binary itself, worded as the library's: `what: no such file or directory`.
 pub fn io(what: impl Into<String>, error: &std::io::Error) -> anyhow::Error {
@@ -43,16 +47,23 @@ pub fn report(error: &anyhow::Error, command: Option<&Command>) -> u8 {
 }
 
 /// What programs can act upon without reading the message.
-fn fields(usage: bool, cause: Option<&Error>) -> Vec<(&'static str, String)> {
+fn fields(usage: bool, cause: Option<&Error>) -> Vec<(&'static str, Value)> {
     let Some(error) = cause else {
-        return vec![("code", if usage { "usage" } else { "request" }.to_owned())];
+        return vec![("code", if usage { "usage" } else { "request" }.into())];
     };
-    let mut fields = vec![("code", error.code.to_owned())];
+    let mut fields = vec![("code", error.code.into())];
     if error.errno != 0 {
-        fields.push(("errno", format!("{:?}", Errno::from_raw(error.errno))));
+        fields.push(("errno", format!("{:?}", Errno::from_raw(error.errno)).into()));
     }
     if !error.pointer.is_empty() {
-        fields.push(("pointer", error.pointer.clone()));
+        fields.push(("pointer", error.pointer.as_str().into()));
+    }
+    if let Some(hint) = &error.hint {
+        fields.push(("hint", hint.as_str().into()));
+    }
+    if error.problems.len() > 1 {
+        let problem = |p: &Problem| json!({"pointer": p.pointer, "code": p.code, "message": p.message, "hint": p.hint});
+        fields.push(("problems", error.problems.iter().take(MOST_PROBLEMS).map(problem).collect()));
     }
     fields
 }

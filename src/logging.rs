@@ -82,7 +82,7 @@ fn open(target: &OsString) -> Result<Option<File>> {
 }
 
 /// Writes the line for a failure. `fields` go into JSON only. True when the line went to stderr.
-pub fn failure(message: &str, fields: Vec<(&'static str, String)>) -> bool {
+pub fn failure(message: &str, fields: Vec<(&'static str, Value)>) -> bool {
     let unset = Sink::default();
     let sink = SINK.get().unwrap_or(&unset);
     write(sink, "error", message, fields);
@@ -116,7 +116,7 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-fn write(sink: &Sink, level: &str, message: &str, fields: Vec<(&'static str, String)>) {
+fn write(sink: &Sink, level: &str, message: &str, fields: Vec<(&'static str, Value)>) {
     let time = rfc3339::format(SystemTime::now(), false);
     let mut line = if sink.json { json(level, message, &time, fields) } else { text(level, message, &time) };
     line.push('\n');
@@ -127,8 +127,8 @@ fn write(sink: &Sink, level: &str, message: &str, fields: Vec<(&'static str, Str
     };
 }
 
-fn json(level: &str, message: &str, time: &str, fields: Vec<(&'static str, String)>) -> String {
-    let mut object: Map<String, Value> = fields.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+fn json(level: &str, message: &str, time: &str, fields: Vec<(&'static str, Value)>) -> String {
+    let mut object: Map<String, Value> = fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     for (key, value) in [("level", level), ("msg", message), ("time", time)] {
         object.insert(key.to_owned(), value.into());
     }
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn json_keys_are_sorted_and_text_is_quoted() {
-        let fields = vec![("pointer", "/a".to_owned()), ("code", "x".to_owned())];
+        let fields = vec![("pointer", Value::from("/a")), ("code", "x".into())];
         let line = json("error", "say \"a\"", "T", fields);
         assert_eq!(line, r#"{"code":"x","level":"error","msg":"say \"a\"","pointer":"/a","time":"T"}"#);
         assert_eq!(text("error", "say \"a\" \\n", "T"), r#"time="T" level=error msg="say \"a\" \\n""#);

@@ -1,6 +1,8 @@
 //! One error type for the whole library, and the problems that a plan finds in a configuration.
 //! A message says what failed, on which object, the errno in lower case, the place in the configuration, what to do.
 
+pub mod codes;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -108,7 +108,11 @@ impl Values {
 
 fn utf8(name: &str, value: &OsStr) -> Result<String, Usage> {
     let text = value.to_str();
-    text.map(str::to_owned).ok_or_else(|| Usage::new(format!("invalid value {value:?} for flag -{name}: not UTF-8")))
+    // Values of environment variables are secrets, so none is quoted.
+    text.map(str::to_owned).ok_or_else(|| match name {
+        "env" => Usage::new(format!("invalid value for flag -{name}: not UTF-8")),
+        _ => Usage::new(format!("invalid value {value:?} for flag -{name}: not UTF-8")),
+    })
 }
 
 /// Understands `args` (without argv\[0\]).

@@ -10,6 +10,7 @@ mod crash;
 mod data;
 mod decisions;
 mod devices;
+mod errors;
 mod exec;
 mod hooks;
 mod idmap;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Case> {
         data::cases(),
         decisions::cases(),
         devices::cases(),
+        errors::cases(),
         exec::cases(),
         hooks::cases(),
         idmap::cases(),

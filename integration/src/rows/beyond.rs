@@ -6,12 +6,14 @@ pub const AREA: Area = Area { title: "Beyond the specification", rows: ROWS };
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    pending("beyond/error-codes", "errors have a stable code, a place in the config and a hint"),
+    row("beyond/error-codes", "errors have a stable code, a place in the config and a hint", ""),
     row("beyond/plan", "a config is checked without running it, and shows what would be done", ""),
     row("beyond/trace", "the times of a create can be seen", ""),
     row("beyond/strict", "strict mode makes every warning and unknown member an error", ""),
     row("beyond/landlock", "Landlock by annotation: files, ports and scopes, in exec too", ""),
-    pending("beyond/low-memory", "a create that runs out of memory says so"),
+    row("beyond/low-memory", "a create that runs out of memory says so", ""),
+    row("beyond/secrets", "values of environment variables appear nowhere", ""),
+    row("beyond/hostile-names", "names with line feeds and control bytes stay on one line", ""),
     row("beyond/creating", "the status creating can be seen", "decisions::creating_is_visible"),
     row("crash/kill", "SIGKILL of create, then delete --force", ""),
     row("crash/term", "SIGTERM half-way is undone", ""),

@@ -23,15 +23,20 @@ impl CgroupPlan {
 impl Stored {
     /// Whether a process of this cgroup was killed for memory. False when that cannot be known.
     pub fn oom_killed(&self) -> bool {
-        let read = || {
-            let place = self.place_of("memory")?;
-            let file = if place.is_v2() { "memory.events" } else { "memory.oom_control" };
-            let dir = place.open().ok()??;
-            let fd = openat(&dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-            let text = std::io::read_to_string(std::fs::File::from(fd)).ok()?;
-            let count = text.lines().find_map(|l| l.strip_prefix("oom_kill "))?;
-            Some(count.trim() != "0")
-        };
-        read().unwrap_or(false)
+        let text = self.memory_file("memory.oom_control", "memory.events").unwrap_or_default();
+        text.lines().find_map(|l| l.strip_prefix("oom_kill ")).is_some_and(|count| count.trim() != "0")
+    }
+
+    /// The most memory that was used, in bytes. v2 tells since Linux 5.19.
+    pub fn memory_peak(&self) -> Option<u64> {
+        self.memory_file("memory.max_usage_in_bytes", "memory.peak")?.trim().parse().ok()
+    }
+
+    fn memory_file(&self, v1: &str, v2: &str) -> Option<String> {
+        let place = self.place_of("memory")?;
+        let dir = place.open().ok()??;
+        let file = if place.is_v2() { v2 } else { v1 };
+        let fd = openat(&dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        std::io::read_to_string(std::fs::File::from(fd)).ok()
     }
 }

@@ -119,7 +119,7 @@ fn c_strings(list: &[spec::Str<'_>], pointer: &str, problems: &mut Vec<Problem>)
 fn c_string(text: &str, pointer: impl FnOnce() -> String, problems: &mut Vec<Problem>) -> Option<CString> {
     let out = CString::new(text).ok();
     if out.is_none() {
-        problems.push(Problem::new(pointer(), "nul-byte", "string contains a NUL byte"));
+        problems.push(Problem::new(pointer(), "nul", "string contains a NUL byte"));
     }
     out
 }

@@ -354,8 +354,12 @@ impl Creation {
         let limit = self.prepared.plan.cgroup.as_ref().and_then(crate::cgroups::CgroupPlan::memory_limit);
         match (e.code, limit) {
             ("child-died", Some(limit)) if self.stored.as_ref().is_some_and(Stored::oom_killed) => {
-                let text = format!("container init was OOM-killed (memory limit too low?): the limit is {limit} bytes");
-                Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit")
+                let peak = self.stored.as_ref().and_then(Stored::memory_peak);
+                let peak = peak.map(|bytes| format!(", the peak was {bytes}")).unwrap_or_default();
+                let text =
+                    format!("container init was OOM-killed (memory limit too low?): the limit is {limit} bytes{peak}");
+                let e = Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit");
+                e.hint("raise the limit above what the set-up itself needs")
             }
             _ => e,
         }

@@ -442,14 +442,10 @@ fn mount_facts<'a>(
         cgroup_ns: namespaces.has(namespaces::CGROUP),
         cgroup,
         no_pivot,
-        full_mounts: if no_pivot { rootfs::full_mounts(&host_mountinfo()?, rootfs.as_bytes()) } else { Vec::new() },
+        full_mounts: if no_pivot { rootfs::host_full_mounts(rootfs)? } else { Vec::new() },
         selinux: spec.linux.as_ref().is_some_and(|l| l.mount_label.is_some()) && facts.selinux(),
         links: mounts::links(spec, inputs.bundle),
     })
-}
-
-fn host_mountinfo() -> Result<Vec<u8>> {
-    crate::procfs::host::mountinfo().map_err(|e| Error::kernel("read /proc/self/mountinfo", e))
 }
 
 /// The cgroup driver's view in the words of the mounts.

@@ -168,8 +168,13 @@ pub fn home_in_line(line: &[u8], uid: u32) -> Option<&[u8]> {
 /// One line on descriptor 2: `exec /x: exec format error`.
 pub fn say_on_stderr(text: &[u8], errno: i32) {
     let mut line = Text::new();
-    // Writing to a Text cannot fail.
-    let _ = line.write_all(text);
+    // Parts of the text are the image's or a hook's: one line, whatever is in them. Writing to a Text cannot fail.
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let _ = if c.is_control() { write!(line, "{}", c.escape_default()) } else { write!(line, "{c}") };
+        }
+        let _ = write!(line, "{}", chunk.invalid().escape_ascii());
+    }
     if errno != 0 {
         let separator = if text.is_empty() { "" } else { ": " };
         let _ = write!(line, "{separator}{}", errno_words(errno));

@@ -214,6 +214,16 @@ pub fn open_rootfs(path: &Path) -> Result<OwnedFd, Errno> {
     openat2(AT_FDCWD, path, how)
 }
 
+/// [`full_mounts`] of the caller's mount namespace.
+///
+/// # Errors
+/// /proc cannot be read.
+pub(crate) fn host_full_mounts(rootfs: &CStr) -> crate::error::Result<Vec<CString>> {
+    let read = crate::procfs::host::mountinfo();
+    let mounts = read.map_err(|e| crate::error::Error::kernel("read /proc/self/mountinfo", e))?;
+    Ok(full_mounts(&mounts, rootfs.to_bytes()))
+}
+
 /// Mount points in a mountinfo text (proc_pid_mountinfo(5)) that show a whole procfs or sysfs and do not lie below
 /// `rootfs`: what a container without pivot_root(2) must not keep.
 pub fn full_mounts(mountinfo: &[u8], rootfs: &[u8]) -> Vec<CString> {
