@@ -340,12 +340,7 @@ impl Launch<'_> {
     }
 
     /// The conversation, and what makes the process known.
-    fn settle(
-        &mut self,
-        request: &Exec,
-        spawned: &mut Spawned,
-        caller: Caller<'_>,
-    ) -> Result<Option<OwnedFd>> {
+    fn settle(&mut self, request: &Exec, spawned: &mut Spawned, caller: Caller<'_>) -> Result<Option<OwnedFd>> {
         let signals = caller.signals;
         spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
         if let Some(rdt) = &self.rdt {
