@@ -1,13 +1,13 @@
 //! The runtime ends in the middle of create: by SIGKILL, by SIGTERM, by a failure planted in its child.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab};
-use crate::runtime::Call;
+use crate::runtime::{Call, Running};
 use crate::sys;
 use crate::verdict::{Check, expect, fail, same, skip, until};
 
@@ -138,18 +138,27 @@ fn in_hook(lab: &Lab, signal: i32) -> Check {
     let running = container.create_call().start()?;
     let written = || std::fs::read_to_string(&file).ok().filter(|t| t.ends_with('\n'));
     let pid = until("the hook", Duration::from_secs(5), written)?;
+    let process = PathBuf::from("/proc").join(pid.trim()).join("cmdline");
+    let verdict = hook_ends(&container, running, signal, &process);
+    // What a peer leaves running is told, not kept.
+    if std::fs::read(&process).is_ok_and(|text| text.starts_with(b"sleep")) {
+        sys::kill(pid.trim().parse()?, libc::SIGKILL)?;
+    }
+    verdict
+}
+
+fn hook_ends(container: &Container<'_>, running: Running, signal: i32, process: &Path) -> Check {
     sys::kill(running.pid(), signal)?;
     let out = running.finish()?;
     same("exit", out.code(), 128 + signal)?;
     expect(out.took < Duration::from_secs(10), "the signal waited for the hook's end")?;
-    let process = PathBuf::from("/proc").join(pid.trim()).join("cmdline");
     // A dead process that nobody has reaped yet has an empty command line.
-    let ended = || std::fs::read(&process).map_or(true, |text| text.is_empty()).then_some(());
+    let ended = || std::fs::read(process).map_or(true, |text| text.is_empty()).then_some(());
     until("the hook's end", Duration::from_secs(5), ended)?;
     if signal == libc::SIGKILL {
         container.with("delete", &["--force"], &[]).run()?.silent()?;
     }
-    settled(&container)
+    settled(container)
 }
 
 /// A binary built for tests fails in the child where WHERRY_PLANT says; the parent must live to report it.
