@@ -12,7 +12,7 @@ const HEAD: &str = "# Conformance
 What runtime-spec 1.3.0 demands of a runtime on Linux, what callers of a runtime rely on, and what wherry decides where
 the specification leaves it open: one row each, with the tests that show it. `shown` means that the tests named pass in
 a real kernel, as root: `cargo run -p wherry-integration -- NAME` runs one. A test may be skipped on a machine that
-lacks what it needs, and says so. `needs …` names what a machine must have for the row to be shown. `no` is something
+lacks what it needs, and says so; `make vm` runs them on one with AppArmor, systemd and pure cgroup v2. `needs …` names what a machine must have for the row to be shown. `no` is something
 that wherry does not do.
 
 This page is written by `WHERRY_WRITE_DOCS=1 cargo run -p wherry-integration` and compared in every run. A row without

@@ -28,7 +28,7 @@ const ROWS: &[Row] = &[
     row("process/terminal-size", "consoleSize is the window's size; ignored without a terminal", "stdio::console_size stdio::terminal_resize"),
     row("process/dev-console", "/dev/console is the container's terminal, bound on a checked file", "stdio::console_trap"),
     row("process/no-new-privileges", "noNewPrivileges sets the bit of the kernel, for init and exec", "exec::no_new_privileges"),
-    vm("process/apparmor-profile", "apparmorProfile is the profile of the program; an error where AppArmor is off", "AppArmor", ""),
+    row("process/apparmor-profile", "apparmorProfile is the profile of the program; an error where AppArmor is off", ""),
     vm("process/selinux-label", "selinuxLabel is the label of the program; an error where SELinux is off", "SELinux", ""),
     row("process/scheduler-policy", "the seven policy words; the kernel's verdict on SCHED_ISO is reported", ""),
     row("process/scheduler-rules", "nice, priority and the deadline triple only with their policies", ""),
