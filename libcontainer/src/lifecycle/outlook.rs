@@ -201,7 +201,13 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str) -> Vec<(String, String)>
                 plan.namespaces.id_maps.iter().flat_map(|m| {
                     [("uid_map", &m.uid, "/linux/uidMappings"), ("gid_map", &m.gid, "/linux/gidMappings")]
                 });
+            let offsets = Some(plan.namespaces.time_offsets.trim_end());
+            let offsets = offsets.filter(|text| plan.namespaces.child_makes_time() && !text.is_empty());
             maps.map(|(file, text, at)| (format!("write {:?} to {file} of init", text.trim_end()), at.to_owned()))
+                .chain(
+                    offsets
+                        .map(|text| (format!("write {text:?} to timens_offsets of init"), "/linux/timeOffsets".into())),
+                )
                 .collect()
         }
         ParentStage::NetDevices => {
@@ -239,7 +245,7 @@ fn clone(plan: &Plan) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = around
         .map(|j| (format!("setns to the {} namespace {}", word(j.flag), j.path.to_string_lossy()), j.pointer.clone()))
         .collect();
-    if names.new & crate::namespaces::TIME != 0 {
+    if names.new & crate::namespaces::TIME != 0 && !names.child_makes_time() {
         let text = format!("unshare time, write {:?} to timens_offsets", names.time_offsets.trim_end());
         out.push((text, "/linux/timeOffsets".to_owned()));
     }
