@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab};
+use crate::patience::patient;
 use crate::runtime::{Kind, Running};
 use crate::sys;
 use crate::terminal::{ConsoleSocket, drain};
@@ -295,7 +296,7 @@ fn detach_keeps_nothing(lab: &Lab) -> Check {
         let mut text = String::new();
         let _ = sender.send(pipe.read_to_string(&mut text).is_ok());
     });
-    match receiver.recv_timeout(Duration::from_secs(3)) {
+    match receiver.recv_timeout(patient(Duration::from_secs(3))) {
         Ok(true) => same("status", container.status()?.as_str(), "running"),
         _ => fail("somebody still holds the caller's pipe"),
     }
@@ -321,7 +322,7 @@ fn pidfd_socket(lab: &Lab) -> Check {
 fn notify_socket(lab: &Lab) -> Check {
     let path = lab.dir.join("notify.sock");
     let socket = UnixDatagram::bind(&path)?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.set_read_timeout(Some(patient(Duration::from_secs(5))))?;
     // busybox has no datagram client, so readiness comes from a hand-made datagram on the container's socket.
     let bundle = lab.bundle(|c| bundle::args(c, &["sh", "-c", "echo $NOTIFY_SOCKET >/dev/shm/env; sleep 1000"]))?;
     let container = Container { lab, id: lab.id(), bundle };
