@@ -152,6 +152,17 @@ pub fn set_window(terminal: &File, rows: u16, cols: u16) -> io::Result<()> {
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(|_| ())
 }
 
+/// The user namespace that owns a namespace, as its inode number: NS_GET_USERNS of ioctl_nsfs(2).
+pub fn owner_of_namespace(path: &Path) -> io::Result<u64> {
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    let file = File::open(path)?;
+    // SAFETY: the request takes no argument.
+    let fd = check(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_USERNS) })?;
+    // SAFETY: the descriptor is new and owned by nobody else.
+    let owner = unsafe { File::from_raw_fd(fd) };
+    Ok(std::os::unix::fs::MetadataExt::ino(&owner.metadata()?))
+}
+
 /// One recvmsg(2): the data bytes, the descriptors of all SCM_RIGHTS messages, and how many control messages came.
 pub fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>, usize)> {
     let mut data = vec![0u8; 4096];

@@ -15,6 +15,8 @@ pub fn cases() -> Vec<Case> {
         case("nesting::privileged", &["nesting/privileged"], privileged),
         case("nesting::user_namespace", &["nesting/user-namespace"], user_namespace),
         case("nesting::covered_proc", &["nesting/refused"], covered_proc),
+        case("nesting::seccomp_profile", &["nesting/privileged"], seccomp_profile),
+        case("nesting::seccomp_profile_refuses", &["nesting/refused"], seccomp_profile_refuses),
         case("nesting::without_capabilities", &["nesting/refused"], without_capabilities),
     ]
 }
@@ -119,6 +121,73 @@ fn covered_proc(lab: &Lab) -> Check {
     has(&out.stderr, "proc")?;
     has(&out.stderr.to_lowercase(), "operation not permitted")?;
     has(&out.stderr, "covered")
+}
+
+/// The profile that engines give every container, in the form that config.json takes: its conditional rules decided for
+/// a container with `capabilities` on this architecture.
+fn engines_profile(capabilities: &[&str]) -> Check<Value> {
+    const PROFILE: &str = "/usr/share/containers/seccomp.json";
+    let Ok(text) = fs::read_to_string(PROFILE) else {
+        return skip(format!("no {PROFILE} (package golang-github-containers-common)"));
+    };
+    let profile: Value = serde_json::from_str(&text)?;
+    let words = |v: &Value| -> Vec<String> {
+        v.as_array().into_iter().flatten().filter_map(|w| w.as_str().map(str::to_owned)).collect()
+    };
+    let granted = |name: &String| capabilities.contains(&name.as_str());
+    let ours =
+        |arches: &[String]| arches.iter().any(|a| a == if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" });
+    let applies = |rule: &&Value| {
+        let (arches, caps) = (words(&rule["includes"]["arches"]), words(&rule["includes"]["caps"]));
+        let not = words(&rule["excludes"]["caps"]);
+        (arches.is_empty() || ours(&arches)) && caps.iter().all(granted) && !not.iter().any(granted)
+    };
+    let plain = |rule: &Value| {
+        let kept = ["names", "action", "args", "errnoRet"].iter().filter(|f| !rule[**f].is_null());
+        Value::Object(kept.map(|f| ((*f).to_owned(), rule[*f].clone())).collect())
+    };
+    let rules: Vec<Value> = profile["syscalls"].as_array().into_iter().flatten().filter(applies).map(plain).collect();
+    let mut out = json!({"defaultAction": profile["defaultAction"], "syscalls": rules});
+    if !profile["defaultErrnoRet"].is_null() {
+        out["defaultErrnoRet"] = profile["defaultErrnoRet"].clone();
+    }
+    Ok(out)
+}
+
+/// With CAP_SYS_ADMIN the profile lets everything pass that a container needs; the inner one has a filter of its own too.
+fn seccomp_profile(lab: &Lab) -> Check {
+    let profile = engines_profile(&["CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_AUDIT_WRITE"])?;
+    let inner_filter = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["chmod", "fchmodat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]});
+    let out = nested(
+        lab,
+        "echo $$; hostname; chmod 0 /dev/null 2>/dev/null || echo filtered; grep Seccomp_filters /proc/self/status",
+        |c| bundle::set(c, "/linux/seccomp", profile),
+        |c| bundle::set(c, "/linux/seccomp", inner_filter),
+    )?;
+    let text = out.ok()?;
+    expect(text.starts_with("1\nharbour\nfiltered\nSeccomp_filters:\t2\n"), out.told("should run inside"))
+}
+
+/// Without it the filter refuses calls that the kernel would allow root of a user namespace: whoever looks for a missing
+/// right finds none, so the error names the filter.
+fn seccomp_profile_refuses(lab: &Lab) -> Check {
+    let profile = engines_profile(&["CAP_SYS_CHROOT", "CAP_AUDIT_WRITE"])?;
+    let out = nested(
+        lab,
+        "true",
+        |c| {
+            bundle::user_namespace(c, 100_000);
+            bundle::set(c, "/linux/resources", json!({}));
+            bundle::mount(c, "/tmp", "tmpfs", "tmpfs", &["mode=1777"]);
+            bundle::set(c, "/linux/seccomp", profile);
+        },
+        |_| (),
+    )?;
+    expect(out.code() != 0, out.told("may not set a host name"))?;
+    has(&out.stderr, "sethostname")?;
+    has(&out.stderr.to_lowercase(), "operation not permitted")?;
+    has(&out.stderr, "seccomp filter")
 }
 
 fn without_capabilities(lab: &Lab) -> Check {

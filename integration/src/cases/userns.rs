@@ -22,6 +22,8 @@ pub fn cases() -> Vec<Case> {
         case("userns::path_relative", &["namespaces/path-relative"], path_relative),
         case("userns::time_offsets_rules", &["namespaces/time-offsets-rules"], time_offsets_rules),
         case("userns::time_namespace", &["namespaces/time-offsets"], time_namespace),
+        case("userns::time_namespace_of_a_user", &["namespaces/time-offsets"], time_namespace_of_a_user),
+        case("userns::time_namespace_owner", &["namespaces/time-offsets"], time_namespace_owner),
         case("userns::user_unmapped", &["process/user-unmapped"], user_unmapped),
         case("userns::source_unreachable", &["mounts/source-unreachable"], |lab| source_unreachable(lab, false)),
         case("userns::source_unreachable_joined", &["mounts/source-unreachable"], |lab| source_unreachable(lab, true)),
@@ -145,6 +147,35 @@ fn time_offsets_rules(lab: &Lab) -> Check {
         expect(out.code() != 0, out.told(&format!("asks for {offsets}")))?;
     }
     Ok(())
+}
+
+/// An ordinary user has the rights for it in the new user namespace alone, which owns it.
+fn time_namespace_of_a_user(lab: &Lab) -> Check {
+    let user = User::new(lab)?;
+    for (offsets, least) in [(json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}}), 1_000_000), (json!({}), 0)] {
+        let script = "cut -d. -f1 /proc/uptime; readlink /proc/self/ns/time; readlink /proc/self/ns/time_for_children";
+        let out = user.sh(script, |c| {
+            bundle::namespace(c, "time", None);
+            bundle::set(c, "/linux/timeOffsets", offsets);
+        })?;
+        let lines: Vec<&str> = out.ok()?.lines().collect();
+        let uptime: u64 = lines.first().and_then(|t| t.parse().ok()).unwrap_or(0);
+        expect(uptime > least, format!("uptime inside is {uptime}"))?;
+        let host = fs::read_link("/proc/self/ns/time")?.display().to_string();
+        expect(lines.get(1) != Some(&host.as_str()), "the time namespace is the host's")?;
+        same("time namespace of children", lines.get(2), lines.get(1))?;
+    }
+    Ok(())
+}
+
+/// The container's user namespace owns its time namespace, as all others.
+fn time_namespace_owner(lab: &Lab) -> Check {
+    let container = lab.start(|c| {
+        bundle::user_namespace(c, 100_000);
+        bundle::namespace(c, "time", None);
+    })?;
+    let owner = crate::sys::owner_of_namespace(ns(&container, "time")?.as_ref())?;
+    same("owner", owner, std::os::unix::fs::MetadataExt::ino(&fs::metadata(ns(&container, "user")?)?))
 }
 
 /// Together with a new user namespace.

@@ -47,7 +47,12 @@ pub const ROOTLESS: &[Difference] = &[
         Runc,
         "",
         "has no time namespace, and ignores offsets",
-        &["userns::time_namespace", "userns::time_offsets_rules"],
+        &[
+            "userns::time_namespace",
+            "userns::time_namespace_of_a_user",
+            "userns::time_namespace_owner",
+            "userns::time_offsets_rules",
+        ],
     ),
     always(Runc, "", "ignores maps beside the path of a user namespace", &["userns::joined_other_maps"]),
     always(
@@ -74,7 +79,7 @@ pub const ROOTLESS: &[Difference] = &[
         Crun,
         "",
         "does not check timeOffsets, and cannot set them in a user namespace",
-        &["userns::time_namespace", "userns::time_offsets_rules"],
+        &["userns::time_namespace", "userns::time_namespace_of_a_user", "userns::time_offsets_rules"],
     ),
     always(
         Crun,

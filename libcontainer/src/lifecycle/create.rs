@@ -22,7 +22,9 @@ use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
 use crate::process::message::FromChild;
 use crate::process::mount_ids::{MountIds, open_hidden_sources};
-use crate::process::parent::{CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score};
+use crate::process::parent::{
+    CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score, write_time_offsets,
+};
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rootfs::Rootfs;
@@ -322,6 +324,9 @@ impl Creation {
                 FromChild::NeedMaps => {
                     if let Some(maps) = &plan.namespaces.id_maps {
                         staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
+                    }
+                    if plan.namespaces.child_makes_time() {
+                        write_time_offsets(spawned.pid, &plan.namespaces.time_offsets)?;
                     }
                     proceed()?;
                 }

@@ -197,7 +197,12 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str, after: Option<&Step>) ->
         }
         ParentStage::PrivateState => one(format!("write {directory}/private.json"), ""),
         ParentStage::StateFile => one(format!("write {directory}/.state.json.tmp"), ""),
-        ParentStage::IdMaps => plan.namespaces.id_maps.iter().flat_map(id_maps).collect(),
+        ParentStage::IdMaps => {
+            let offsets = Some(plan.namespaces.time_offsets.trim_end());
+            let offsets = offsets.filter(|text| plan.namespaces.child_makes_time() && !text.is_empty());
+            let write = |text| (format!("write {text:?} to timens_offsets of init"), "/linux/timeOffsets".to_owned());
+            plan.namespaces.id_maps.iter().flat_map(id_maps).chain(offsets.map(write)).collect()
+        }
         ParentStage::MountIds => {
             let mapped = after.iter().filter_map(|step| match &step.act {
                 Act::Rootfs(act) => Some((act.id_map()?, step.pointer.clone())),
@@ -256,7 +261,7 @@ fn clone(plan: &Plan) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = around
         .map(|j| (format!("setns to the {} namespace {}", word(j.flag), j.path.to_string_lossy()), j.pointer.clone()))
         .collect();
-    if names.new & crate::namespaces::TIME != 0 {
+    if names.new & crate::namespaces::TIME != 0 && !names.child_makes_time() {
         let text = format!("unshare time, write {:?} to timens_offsets", names.time_offsets.trim_end());
         out.push((text, "/linux/timeOffsets".to_owned()));
     }

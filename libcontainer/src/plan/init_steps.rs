@@ -126,7 +126,10 @@ impl Parts<'_> {
                 out.push(step(Act::Fork(plan.clone_flags()), "/linux/namespaces"));
             }
             Stage::UserNamespace if plan.id_maps.is_some() => {
+                let time = plan.child_makes_time();
+                out.extend(time.then(|| step(Act::Unshare(namespaces::TIME), "/linux/namespaces")));
                 out.push(step(Act::AwaitIdMaps { dumpable: !self.root }, "/linux/uidMappings"));
+                out.extend(time.then(|| step(Act::EnterTime, "/linux/timeOffsets")));
                 out.push(step(Act::BecomeRoot, "/linux/uidMappings"));
             }
             Stage::UserNamespace if plan.has(namespaces::USER) => {

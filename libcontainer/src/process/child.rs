@@ -20,7 +20,7 @@ use crate::sys::{clone, ids, netlink, ns, prctl};
 use crate::terminal::pty::Pty;
 use crate::terminal::{WindowSize, console_socket};
 use crate::trace::ChildTrace;
-use crate::{cgroups, keyring, loopback, seccomp};
+use crate::{cgroups, keyring, loopback, namespaces, seccomp};
 
 /// Why a step failed: the kernel's number (0 for none) and a detail.
 pub struct Failure {
@@ -167,6 +167,7 @@ impl Child<'_> {
             Act::OomScore(_)
             | Act::Attach
             | Act::AwaitIdMaps { .. }
+            | Act::EnterTime
             | Act::BecomeRoot
             | Act::Join { .. }
             | Act::JoinInit(_)
@@ -231,6 +232,7 @@ impl Child<'_> {
                 self.channel.await_proceed()?;
                 Ok(prctl::set_dumpable(false)?)
             }
+            Act::EnterTime => Ok(ns::setns(host::own_time_for_children()?.as_fd(), namespaces::TIME)?),
             Act::BecomeRoot => {
                 ids::setresgid(0)?;
                 ids::setresuid(0)?;

@@ -43,7 +43,7 @@ pub struct CloneRequest<'a> {
     pub flags: u64,
     /// (namespace file or pidfd, `CLONE_NEW…`) that this process joins for the moment of the clone only.
     pub around: Vec<(BorrowedFd<'a>, u64)>,
-    /// Text for timens_offsets; `Some` makes a new time namespace.
+    /// Text for timens_offsets; `Some` makes a new time namespace for the child. `None` too when the child makes its own.
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
@@ -60,7 +60,8 @@ impl<'a> CloneRequest<'a> {
             // Below a joined user namespace the child forks once more, with these flags, when it is there.
             flags: if plan.joins_user() { 0 } else { plan.clone_flags() },
             around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
-            time_offsets: (plan.new & namespaces::TIME != 0).then_some(plan.time_offsets.as_str()),
+            time_offsets: (plan.new & namespaces::TIME != 0 && !plan.child_makes_time())
+                .then_some(plan.time_offsets.as_str()),
             into_cgroup,
             or_move: true,
         }
@@ -118,6 +119,9 @@ fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
             e.hint("a limit in /proc/sys/user/max_*_namespaces or a nesting of 32 levels is reached")
         }
         Errno::EAGAIN => e.hint("the limit on processes (RLIMIT_NPROC, pids.max, kernel.pid_max) is reached"),
+        Errno::EPERM | Errno::ENOSYS if host::is_filtered() => {
+            e.hint("the runtime runs under a seccomp filter, which may have refused the call")
+        }
         _ => e,
     }
 }
@@ -145,11 +149,19 @@ fn enter(request: &CloneRequest<'_>) -> Result<()> {
     let Some(offsets) = request.time_offsets else { return Ok(()) };
     // Children only: the caller's own clocks do not move. The first clone freezes the offsets.
     unshare(namespaces::TIME).map_err(|e| Error::kernel("unshare time", e).at("/linux/namespaces"))?;
+    write_time_offsets(nix::unistd::getpid().as_raw(), offsets)
+}
+
+/// Writes the offsets of the time namespace that the next clone of process `pid`, or its own setns, enters. No text, no write.
+///
+/// # Errors
+/// ERANGE: a clock would be negative, or past half of its range; EACCES: frozen already.
+pub fn write_time_offsets(pid: i32, offsets: &str) -> Result<()> {
     if offsets.is_empty() {
         return Ok(());
     }
-    host::write_own("timens_offsets", offsets.as_bytes())
-        .map_err(|e| Error::kernel("write /proc/self/timens_offsets", e).at("/linux/timeOffsets"))
+    host::write(pid, "timens_offsets", offsets.as_bytes())
+        .map_err(|e| Error::kernel(format!("write /proc/{pid}/timens_offsets"), e).at("/linux/timeOffsets"))
 }
 
 /// Raises this process's own hard limits to what the child will set: below a user namespace the child has no
@@ -311,7 +323,8 @@ fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
     let kind = if matches!(step.act, Act::CreateContainerHook(_)) { ErrorKind::Hook } else { ErrorKind::Kernel };
     let mut e = Error::new(kind, step_code(&step.act), message);
     e.errno = errno;
-    e.hint = step_hint(&step.act, errno, detail).map(str::to_owned);
+    let hint = step_hint(&step.act, errno, detail).or_else(|| filter_hint(&step.act, errno));
+    e.hint = hint.map(str::to_owned);
     // Engines compare the look-up's words with the program's name: nothing is added there.
     if !matches!(step.act, Act::FindProgram) {
         e.pointer.clone_from(&step.pointer);
@@ -336,6 +349,15 @@ fn step_hint(act: &Act, errno: i32, detail: &str) -> Option<&'static str> {
         }
         _ => attributes::hint(act, errno),
     }
+}
+
+/// A filter on the runtime itself answers EPERM or, for calls that it does not know, ENOSYS in the kernel's name.
+fn filter_hint(act: &Act, errno: i32) -> Option<&'static str> {
+    let ours = !matches!(act, Act::FindProgram | Act::CreateContainerHook(_));
+    let refused = matches!(Errno::from_raw(errno), Errno::EPERM | Errno::ENOSYS);
+    (ours && refused && host::is_filtered()).then_some(
+        "the runtime runs under a seccomp filter (Seccomp: 2 in /proc/self/status), which may have refused the call",
+    )
 }
 
 fn step_code(act: &Act) -> &'static str {

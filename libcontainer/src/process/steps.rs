@@ -27,6 +27,8 @@ pub enum Act {
         /// The parent is no root: the maps are files of this process, and it may write them only while this one is dumpable.
         dumpable: bool,
     },
+    /// setns(2) to the time namespace that was unshared for children only.
+    EnterTime,
     /// Become root of the new user namespace.
     BecomeRoot,
     /// setns(2) to the nth joined namespace.
@@ -221,7 +223,10 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
         Stage::Fork,
         "a joined user namespace must own what is made: clone3 there; its capabilities over the host end here",
     ),
-    (Stage::UserNamespace, "before every other namespace: those made after it belong to it (user_namespaces(7))"),
+    (
+        Stage::UserNamespace,
+        "before every other namespace: those made after it belong to it (user_namespaces(7)); time is unshared before the parent writes its offsets with the maps, and entering it freezes them",
+    ),
     (Stage::Join, "before the mounts, which show the joined namespaces; user and PID came with the fork"),
     (Stage::Unshare, "after the attach: a cgroup namespace takes the cgroup that its maker is in as root"),
     (Stage::KeyLabel, "before the keyring is made, which gets it; execve(2) forgets it"),
@@ -306,6 +311,7 @@ impl fmt::Display for Act {
             Act::Affinity(None) => f.write_str("use all processors of the cpuset"),
             Act::Affinity(Some(_)) => f.write_str("sched_setaffinity"),
             Act::AwaitIdMaps { .. } => f.write_str("wait for the id maps"),
+            Act::EnterTime => f.write_str("enter the new time namespace"),
             Act::BecomeRoot => f.write_str("become root of the user namespace"),
             Act::Join { flag, .. } => write!(f, "join the {} namespace", word(*flag)),
             Act::JoinInit(_) => f.write_str("join the container's namespaces"),

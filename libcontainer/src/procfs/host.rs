@@ -57,12 +57,21 @@ pub fn in_user_namespace() -> bool {
     inode.is_ok_and(|found| found.st_ino != USER_NS_INIT_INO)
 }
 
-/// Writes one of this process's own files, e.g. `timens_offsets`.
+/// Whether a seccomp filter is on this process, and so on its children: seccomp(2).
+pub fn is_filtered() -> bool {
+    let mut text = [0_u8; 4096];
+    let length = read("self/status", &mut text).unwrap_or(0);
+    let lines = text.get(..length).unwrap_or_default().split(|b| *b == b'\n');
+    lines.filter_map(|line| line.strip_prefix(b"Seccomp:")).any(|mode| mode.trim_ascii() == b"2")
+}
+
+/// The time namespace that children of this thread would be born in. For the child; allocates nothing.
 ///
 /// # Errors
-/// The file's own.
-pub fn write_own(name: &str, data: &[u8]) -> Result<(), Errno> {
-    write(nix::unistd::getpid().as_raw(), name, data)
+/// ENOENT on a kernel without time namespaces.
+pub fn own_time_for_children() -> Result<OwnedFd, Errno> {
+    // The magic link must be followed here; its directory is our own process's.
+    openat(host()?.root(), c"self/ns/time_for_children", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Writes a file of this process by a path from /proc, e.g. `self/oom_score_adj`. For a cloned child, which does not know
