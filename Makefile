@@ -15,7 +15,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 export WHERRY_COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build static planted demo check test integration engines bench fuzz fuzz-smoke fmt lint unit deny sources cross man completions install clean
+.PHONY: help build static planted demo check test integration vm engines bench fuzz fuzz-smoke fmt lint unit deny sources cross man completions install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,11 @@ integration: static planted ## effects in the kernel, with the host's cgroup tre
 	@scripts/needs gcc libc6-dev busybox-static iproute2 procps strace uidmap
 	RUNTIME=$(CURDIR)/$(STATIC) RUNTIME_PLANT=$(CURDIR)/$(PLANTED) $(CARGO) run -q -p wherry-integration
 	WHERRY_VIEW=v2 RUNTIME=$(CURDIR)/$(STATIC) RUNTIME_PLANT=$(CURDIR)/$(PLANTED) $(CARGO) run -q -p wherry-integration
+
+vm: static planted ## integration tests in a virtual machine: systemd, cgroup v2, AppArmor (root; FILTER=case)
+	@scripts/needs gcc libc6-dev
+	$(CARGO) build --quiet --target $(TRIPLE) -p wherry-integration
+	RUNTIME_PLANT=$(CURDIR)/$(PLANTED) integration/vm/vm suite $(FILTER)
 
 engines: static ## containerd, podman and docker with wherry (root)
 	RUNTIME=$(CURDIR)/$(STATIC) integration/engines/run

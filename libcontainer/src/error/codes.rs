@@ -90,6 +90,7 @@ pub const CODES: &[Row] = &[
     row("preserved-fd", "a descriptor that was promised is not open", "--preserve-fds or LISTEN_FDS counts too many", "hand it over, or lower the number"),
     row("program", "the program cannot be found or executed", "the image lacks it, or PATH does", "correct process.args"),
     row("protocol", "an answer that fits no question", "a defect", REPORT),
+    row("rdt", "Intel RDT cannot be had as asked for", "no resctrl, a class that differs or does not exist, a line that the kernel refuses", "see the message, and last_cmd_status in it"),
     row("reexec", "the library was used without reexec() first in main", "a program's mistake", "call libcontainer::reexec() first thing in main"),
     row("request", "a value on the command line cannot be used", "a typing mistake", "see the message"),
     row("required", "a member that the specification requires is missing", WRITER, "add it"),

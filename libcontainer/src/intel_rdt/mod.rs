@@ -74,7 +74,7 @@ fn ignored(rdt: &IntelRdt<'_>) -> impl Iterator<Item = Problem> {
     let fields = [("enableCMT", rdt.enable_cmt), ("enableMBM", rdt.enable_mbm)];
     fields.into_iter().filter(|(_, on)| *on).map(|(field, _)| {
         let pointer = format!("/linux/intelRdt/{field}");
-        Problem::dropped(pointer, "deprecated", "has no effect").hint("enableMonitoring makes a monitoring group")
+        Problem::dropped(pointer, "ignored", "has no effect").hint("enableMonitoring makes a monitoring group")
     })
 }
 

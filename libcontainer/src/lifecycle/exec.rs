@@ -96,7 +96,8 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let mut launch = Launch { container: &container, plan, filter, rdt, init, console, agent };
     let spawned = trace::span(|| "clone into the container", || launch.spawn(request));
     let mut spawned = spawned.map_err(|e| unless_stopped(&container, e))?;
-    let settle = || launch.settle(request, &mut spawned, &signals, pidfd_socket);
+    let caller = Caller { signals: &signals, terminal: terminal.as_ref(), pidfd_socket };
+    let settle = || launch.settle(request, &mut spawned, caller);
     let settled = trace::span(|| "answer the child until it is ready", settle);
     let master = match settled {
         Ok(master) => master,
@@ -257,6 +258,14 @@ fn plan(
     })
 }
 
+/// Who called, as the conversation with the child needs it.
+struct Caller<'a> {
+    signals: &'a Signals,
+    /// With a foreground terminal: the caller's side of it.
+    terminal: Option<&'a Host>,
+    pidfd_socket: Option<OwnedFd>,
+}
+
 /// An exec on its way.
 struct Launch<'c> {
     container: &'c Container,
@@ -331,13 +340,8 @@ impl Launch<'_> {
     }
 
     /// The conversation, and what makes the process known.
-    fn settle(
-        &mut self,
-        request: &Exec,
-        spawned: &mut Spawned,
-        signals: &Signals,
-        pidfd_socket: Option<OwnedFd>,
-    ) -> Result<Option<OwnedFd>> {
+    fn settle(&mut self, request: &Exec, spawned: &mut Spawned, caller: Caller<'_>) -> Result<Option<OwnedFd>> {
+        let signals = caller.signals;
         spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
         if let Some(rdt) = &self.rdt {
             rdt.add(spawned.pid)?;
@@ -348,7 +352,12 @@ impl Launch<'_> {
         let mut master = None;
         loop {
             match spawned.next(signals)? {
-                FromChild::Console(fd) => master = Some(fd),
+                FromChild::Console(fd) => {
+                    if let Some(host) = caller.terminal {
+                        host.copy_size(fd.as_fd());
+                    }
+                    master = Some(fd);
+                }
                 FromChild::Listener(number) => {
                     let state = self.state_document();
                     if let Some((agent, socket)) = self.agent.take() {
@@ -361,7 +370,7 @@ impl Launch<'_> {
             }
         }
         check_interrupted(signals)?;
-        if let Some(socket) = pidfd_socket {
+        if let Some(socket) = caller.pidfd_socket {
             console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_SETNS)
                 .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
         }
