@@ -265,7 +265,7 @@ impl Creation {
         let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
         let mut rootfs = Rootfs::new(&plan.rootfs);
         if let Some(ids) = plan.namespaces.root_ids() {
-            open_hidden_sources(&mut rootfs, &mut plan.steps, ids)?;
+            trace::span(|| "open bind sources", || open_hidden_sources(&mut rootfs, &mut plan.steps, ids))?;
         }
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
         let seccomp = plan.seccomp.as_ref();
@@ -315,7 +315,8 @@ impl Creation {
         loop {
             match spawned.next(signals)? {
                 FromChild::MapIds(step, tree) => {
-                    mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd(), signals)?;
+                    let map = || mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd(), signals);
+                    staged(ParentStage::MountIds, map)?;
                     proceed()?;
                 }
                 FromChild::NeedMaps => {

@@ -10,6 +10,7 @@ use super::container::Container;
 use super::create::block_signals;
 use super::prepare::{check_preserved, read_document};
 use super::request::{Context, Exec, Started, Status};
+use super::stages::{ParentStage, staged};
 use crate::affinity;
 use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
@@ -119,11 +120,11 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     started(&spawned);
     live_long();
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
-    let exit = match (master, &mut terminal) {
-        (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host, None)?,
-        _ => foreground::wait(&signals, watched, None)?,
+    let watch = || match (master, &mut terminal) {
+        (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host, None),
+        _ => foreground::wait(&signals, watched, None),
     };
-    Ok(exit.status())
+    Ok(trace::span(|| "the program runs", watch)?.status())
 }
 
 fn check_status(container: &Container, request: &Exec) -> Result<Status> {
@@ -287,7 +288,7 @@ impl Launch<'_> {
         }
         if let Some(list) = &self.plan.affinity.initial {
             // The child has its parent's until it is in the cgroup; this process is exec's own.
-            affinity::set_initial(list)?;
+            trace::span(|| "initial CPU affinity", || affinity::set_initial(list))?;
         }
         match self.clone(request, &attach, attach.into_cgroup_fd()) {
             // A v2 cgroup that gave its controllers on takes no process: init has moved, and we follow it.
@@ -344,10 +345,10 @@ impl Launch<'_> {
         let signals = caller.signals;
         spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
         if let Some(rdt) = &self.rdt {
-            rdt.add(spawned.pid)?;
+            staged(ParentStage::ResctrlTasks, || rdt.add(spawned.pid))?;
         }
         if let Some(score) = self.plan.process.oom_score_adj {
-            write_oom_score(spawned.pid, score)?;
+            staged(ParentStage::OomScore, || write_oom_score(spawned.pid, score))?;
         }
         let mut master = None;
         loop {
@@ -361,7 +362,7 @@ impl Launch<'_> {
                 FromChild::Listener(number) => {
                     let state = self.state_document();
                     if let Some((agent, socket)) = self.agent.take() {
-                        agent.hand_over(socket, spawned, number, &state)?;
+                        staged(ParentStage::Agent, || agent.hand_over(socket, spawned, number, &state))?;
                     }
                     spawned.proceed(&self.plan.steps).map_err(|e| self.explain(e))?;
                 }
