@@ -124,7 +124,18 @@ const DIFFERENCES: &[Difference] = &[
         "a second log line complains about the missing memory controller",
         &["bad_input::args_not_executable", "bad_input::env_odd", "bad_input::hook_path_relative", "log::one_line"],
     ),
-    always(Runc, "v2", "events needs the memory controller", &["events::interval"]),
+    always(
+        Runc,
+        "v2",
+        "events needs the memory controller",
+        &["events::interval", "metrics::events_after_an_interval", "metrics::events_end_with_the_container"],
+    ),
+    always(
+        Runc,
+        "hybrid",
+        "events goes on after the container's end until its cgroup is removed",
+        &["metrics::events_after_an_interval", "metrics::events_end_with_the_container"],
+    ),
     sometimes(
         Runc,
         "v2",
@@ -308,6 +319,8 @@ const DIFFERENCES: &[Difference] = &[
             "lifecycle::events_paused",
             "lifecycle::events_running",
             "lifecycle::events_stopped",
+            "metrics::events_after_an_interval",
+            "metrics::events_end_with_the_container",
         ],
     ),
     always(Crun, "", "the pid file is written in place with mode 0700", &["data::pid_file", "data::pid_file_replaced"]),

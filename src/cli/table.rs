@@ -209,6 +209,7 @@ const DELETE: &[Flag] =
 const EVENTS: &[Flag] = &[
     value("interval", "DURATION", "time between two stats lines, as 5s (default), 1m30s or 250ms"),
     switch("stats", "print one stats line and exit"),
+    value("format", "FORMAT", "json (default), or with --stats openmetrics"),
 ];
 
 const UPDATE: &[Flag] = &[
@@ -323,7 +324,9 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         flags: &[EVENTS],
-        text: "One JSON object per line: {\"type\":\"stats\" or \"oom\",\"id\":ID,\"data\":{...}}. Ends with the container.",
+        text: "One JSON object per line: {\"type\":\"stats\" or \"oom\",\"id\":ID,\"data\":{...}}. Ends with the \
+               container. With --stats --format openmetrics: one exposition in the text format of OpenMetrics 1.0.",
+        examples: &[("wherry events --stats --format openmetrics web", "a scrape for Prometheus")],
         ..plain("events", "print statistics and out-of-memory events", run::events::run)
     },
     Command {

@@ -1,9 +1,10 @@
-//! `wherry events`: one JSON object per line.
+//! `wherry events`: one JSON object per line, or one exposition of OpenMetrics.
 
 use anyhow::{Result, anyhow, bail};
 use std::io::Write;
 use std::time::Duration;
 
+use super::openmetrics;
 use crate::cli::parse::Call;
 use crate::cli::values;
 use crate::output;
@@ -11,7 +12,18 @@ use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
     let interval = interval(call.flags.text("interval")?.as_deref())?;
+    let metrics = match call.flags.text("format")?.as_deref() {
+        None | Some("json") => false,
+        Some("openmetrics") if call.flags.switch("stats") => true,
+        Some("openmetrics") => bail!("events --format openmetrics: needs --stats (a scrape is one exposition)"),
+        Some(other) => bail!("invalid format option: {other} (json or openmetrics)"),
+    };
     let (context, id) = super::target(call)?;
+    if metrics {
+        let families = lifecycle::metrics(&context, &id)?;
+        output::print(&openmetrics::exposition(&id, &families))?;
+        return Ok(0);
+    }
     if call.flags.switch("stats") {
         let data = lifecycle::stats(&context, &id)?;
         let id = serde_json::Value::from(id);

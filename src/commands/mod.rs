@@ -8,6 +8,7 @@ pub mod features;
 pub mod generate;
 pub mod kill;
 pub mod list;
+mod openmetrics;
 pub mod pause;
 pub mod plan;
 pub mod ps;

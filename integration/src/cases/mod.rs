@@ -20,6 +20,7 @@ mod landlock;
 mod lifecycle;
 mod limits;
 mod memory_policy;
+mod metrics;
 mod mount_effects;
 mod mount_links;
 mod mounts;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         limits::cases(),
         memory_policy::cases(),
+        metrics::cases(),
         mount_effects::cases(),
         mount_links::cases(),
         mounts::cases(),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::container::Container;
 use super::pause::cgroup;
 use super::request::{Context, Status};
+use crate::cgroups::Family;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::alloc::live_long;
 
@@ -19,6 +20,14 @@ use crate::sys::alloc::live_long;
 /// `container with id ID is not running`.
 pub fn stats(ctx: &Context, id: &str) -> Result<Value> {
     all(&running(ctx, id)?)
+}
+
+/// What the cgroup of a container that is not stopped counts, as metrics.
+///
+/// # Errors
+/// As [`stats`].
+pub fn metrics(ctx: &Context, id: &str) -> Result<Vec<Family>> {
+    cgroup(&running(ctx, id)?)?.metrics()
 }
 
 /// What the cgroup counts, and the container's class in resctrl.

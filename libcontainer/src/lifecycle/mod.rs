@@ -23,7 +23,7 @@ pub(crate) use create::run_telling;
 pub use create::{create, run};
 pub use delete::delete;
 pub(crate) use destroy::caller_environment;
-pub use events::{events, stats};
+pub use events::{events, metrics, stats};
 pub use exec::exec;
 pub(crate) use exec::exec_telling;
 pub use kill::kill;

@@ -2,6 +2,8 @@
 //! Each controller is read where it is (v1 or v2); what the host lacks is zero or left out, as the shape demands.
 //! kernel Documentation/admin-guide/cgroup-v1, cgroup-v2.rst, accounting/psi.rst.
 
+pub(super) mod metrics;
+mod source;
 mod v1;
 mod v2;
 
@@ -22,11 +24,7 @@ impl Stored {
     /// # Errors
     /// A directory cannot be opened.
     pub fn stats(&self) -> Result<Value> {
-        let mut files = Vec::with_capacity(self.places.len());
-        for place in &self.places {
-            files.push((place, place.open()?));
-        }
-        let tree = Tree { files };
+        let tree = Tree::open(self)?;
         let cpu = tree
             .v1("cpu")
             .or(tree.v1("cpuacct"))
@@ -52,7 +50,12 @@ struct Tree<'s> {
     files: Vec<(&'s StoredPlace, Option<OwnedFd>)>,
 }
 
-impl Tree<'_> {
+impl<'s> Tree<'s> {
+    fn open(stored: &'s Stored) -> Result<Tree<'s>> {
+        let open = |place: &'s StoredPlace| Ok((place, place.open()?));
+        Ok(Tree { files: stored.places.iter().map(open).collect::<Result<_>>()? })
+    }
+
     /// The v1 hierarchy of a controller; `None` when the host has it elsewhere or not at all.
     fn v1(&self, controller: &str) -> Option<Files<'_>> {
         self.files.iter().find(|(p, _)| p.has(controller)).map(|(_, dir)| Files(dir.as_ref().map(AsFd::as_fd)))

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::source::TICK;
 use super::{Files, block, entry, object, value};
-
-/// Nanoseconds in a tick of cpuacct.stat: USER_HZ is 100 on every architecture that is supported here.
-const TICK: u64 = 10_000_000;
 
 pub(super) fn cpu(cpu: &Files<'_>, cpuacct: &Files<'_>) -> Value {
     let stat = cpu.flat("cpu.stat");
