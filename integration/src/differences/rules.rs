@@ -46,6 +46,8 @@ pub const RULES: &[Difference] = &[
     always(Runc, "", "user.* sysctl are refused", &["rules::sysctl_of_user"]),
     always(Runc, "", "of domainname and its sysctl one is ignored", &["rules::sysctl_domainname"]),
     always(Runc, "", "ignores time offsets", &["rules::time_offsets"]),
+    always(Runc, "", "an annotation without a name is passed over", &["input::annotation_without_a_name"]),
+    always(Runc, "", "takes a config of any version", &["input::version_of_another_major"]),
     always(
         Crun,
         "",
@@ -87,4 +89,7 @@ pub const RULES: &[Difference] = &[
     always(Crun, "", "user.* sysctl are refused", &["rules::sysctl_of_user"]),
     always(Crun, "", "an empty namespace path is a path", &["rules::namespace_path_empty"]),
     always(Crun, "", "ignores time offsets without a time namespace", &["rules::time_offsets"]),
+    always(Crun, "", "an annotation without a name is passed over", &["input::annotation_without_a_name"]),
+    always(Crun, "", "a later minor version is an error", &["input::version_of_a_later_minor"]),
+    always(Crun, "", "a member of a wrong type is passed over", &["input::types_at_once"]),
 ];
