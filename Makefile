@@ -15,7 +15,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 export WHERRY_COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build static planted demo check test integration engines bench fuzz fuzz-smoke fmt lint unit deny sources cross man completions install clean
+.PHONY: help build static planted demo check test integration vm engines bench timeline fuzz fuzz-smoke fmt lint unit deny sources cross man completions install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,11 +67,21 @@ integration: static planted ## effects in the kernel, with the host's cgroup tre
 	RUNTIME=$(CURDIR)/$(STATIC) RUNTIME_PLANT=$(CURDIR)/$(PLANTED) $(CARGO) run -q -p wherry-integration
 	WHERRY_VIEW=v2 RUNTIME=$(CURDIR)/$(STATIC) RUNTIME_PLANT=$(CURDIR)/$(PLANTED) $(CARGO) run -q -p wherry-integration
 
+vm: static planted ## integration tests in a virtual machine: systemd, cgroup v2, AppArmor (root; FILTER=case)
+	@scripts/needs gcc libc6-dev
+	$(CARGO) build --quiet --target $(TRIPLE) -p wherry-integration
+	RUNTIME_PLANT=$(CURDIR)/$(PLANTED) integration/vm/vm suite $(FILTER)
+
 engines: static ## containerd, podman and docker with wherry (root)
 	RUNTIME=$(CURDIR)/$(STATIC) integration/engines/run
 
 bench: ## wherry beside other runtimes and the floor of kernel work (root)
 	benches/run
+
+timeline: static ## draw docs/timeline.svg from a trace of a real start (root)
+	@scripts/needs busybox-static
+	$(CARGO) build -q -p wherry-container --example timeline
+	@examples/timeline.sh $(STATIC) target/debug/examples/timeline docs/timeline.svg
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (nightly Rust and cargo-fuzz)
 	fuzz/run $(FUZZ_SECONDS)

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::patience::patient;
 use crate::sys;
 use crate::sys::notify;
 use crate::verdict::{Check, until};
@@ -83,7 +84,7 @@ fn serve(socket: &UnixListener, manner: Manner, visits: &Mutex<Vec<Visit>>, stop
     while !stop.load(Ordering::Relaxed) {
         if let Ok((connection, _)) = socket.accept() {
             let _ = connection.set_nonblocking(false);
-            let _ = connection.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = connection.set_read_timeout(Some(patient(Duration::from_secs(10))));
             if let Ok((text, mut descriptors, control_messages)) = sys::receive(&connection) {
                 let ended = sys::receive(&connection).is_ok_and(|(more, ..)| more.is_empty());
                 let document = serde_json::from_slice(&text).unwrap_or_default();

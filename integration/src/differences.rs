@@ -105,7 +105,7 @@ const DIFFERENCES: &[Difference] = &[
         Runc,
         "",
         "the window's size may be set after the program has started, or not at all",
-        &["stdio::terminal"],
+        &["stdio::terminal", "stdio::terminal_size_of_exec"],
     ),
     always(Runc, "", "a duplicate rlimit is accepted", &["bad_input::duplicate_rlimit"]),
     always(Runc, "", "a root that is no directory is not named in the error", &["bad_input::rootfs_file"]),
@@ -453,7 +453,12 @@ const DIFFERENCES: &[Difference] = &[
     always(Crun, "", "the notify socket has another place", &["stdio::notify_socket"]),
     always(Crun, "", "a preserved descriptor that is missing is no error", &["stdio::preserve_fds_missing"]),
     always(Crun, "", "has no --pidfd-socket", &["stdio::pidfd_socket"]),
-    always(Crun, "", "terminal output that is redirected has carriage returns", &["stdio::terminal"]),
+    always(
+        Crun,
+        "",
+        "terminal output that is redirected has carriage returns",
+        &["stdio::terminal", "stdio::terminal_size_of_exec"],
+    ),
     sometimes(Crun, "", "poststart hooks may run before startContainer hooks", &["hooks::order"]),
     always(Crun, "", "a terminal's size is lost on resize", &["stdio::terminal_resize"]),
     always(

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::container::Env;
+use crate::patience::patient;
 use crate::sys;
 
 /// Names of a directory's entries; none when it cannot be read.
@@ -18,7 +19,7 @@ pub fn names_in(dir: &Path) -> Vec<String> {
 
 /// What is left of a case, after giving dying processes a second to vanish.
 pub fn of_case(env: &Env, root: &Path, dir: &Path, cgroups: &[String]) -> Vec<String> {
-    let end = Instant::now() + Duration::from_secs(1);
+    let end = Instant::now() + patient(Duration::from_secs(1));
     loop {
         let mut left: Vec<String> = names_in(root).into_iter().map(|id| format!("state directory of {id}")).collect();
         left.extend(of_cgroups(env, cgroups));
@@ -80,7 +81,7 @@ pub fn sweep(env: &Env, dir: &Path, cgroups: &[String]) {
 pub fn remove_cgroup(dir: &Path) {
     let _ = fs::write(dir.join("freezer.state"), "THAWED");
     let _ = fs::write(dir.join("cgroup.freeze"), "0");
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + patient(Duration::from_secs(2));
     while dir.exists() && Instant::now() < end {
         for child in subdirectories(dir) {
             remove_cgroup(&child);

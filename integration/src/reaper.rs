@@ -7,6 +7,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use crate::patience::patient;
 use crate::{leftovers, sys};
 
 #[derive(Default)]
@@ -78,6 +79,7 @@ fn pid_of(child: &Child) -> i32 {
 
 /// Waits until the orphan `pid` is dead: its exit code, or 128 plus the number of the signal that ended it.
 pub fn wait_exit(pid: i32, limit: Duration) -> Result<i32, String> {
+    let limit = patient(limit);
     let end = Instant::now() + limit;
     loop {
         if let Some(status) = book().dead.get(&pid) {

@@ -13,6 +13,7 @@ use crate::bundle::Image;
 use crate::cases::{self, Case};
 use crate::container::{Env, Lab};
 use crate::host::{Cgroups, View};
+use crate::patience::patient;
 use crate::rows::{Count, Cover};
 use crate::runtime::{Kind, Runtime};
 use crate::verdict::{Check, SKIP};
@@ -131,7 +132,7 @@ fn mounts() -> Vec<String> {
 
 /// What the whole run left: mounts of this namespace and children of this process.
 fn leftovers_of_run(env: &Env, before: &[String]) -> Vec<String> {
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + patient(Duration::from_secs(2));
     while !leftovers::children().is_empty() && Instant::now() < end {
         thread::sleep(Duration::from_millis(20));
     }

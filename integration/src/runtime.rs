@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use crate::patience::patient;
 use crate::reaper;
 use crate::verdict::{Check, fail};
 
@@ -221,7 +222,7 @@ impl Call {
         let argv = format!("{} {}", self.program.to_string_lossy(), words.join(" "));
         let begun = Instant::now();
         let child = reaper::spawn(&mut command)?;
-        Ok(Running { argv, child, begun, limit: self.limit, out, err })
+        Ok(Running { argv, child, begun, limit: patient(self.limit), out, err })
     }
 
     /// Starts it and waits for the end.

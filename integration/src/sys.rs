@@ -43,6 +43,7 @@ pub fn detach(target: &Path) -> io::Result<()> {
 }
 
 /// The file system magic number of `path`, from statfs(2).
+#[allow(clippy::useless_conversion, reason = "the field is signed with glibc and unsigned with musl")]
 pub fn fs_magic(path: &Path) -> io::Result<i64> {
     let path = cstring(path)?;
     let mut buf = std::mem::MaybeUninit::<libc::statfs>::zeroed();
@@ -51,7 +52,7 @@ pub fn fs_magic(path: &Path) -> io::Result<i64> {
         check(libc::statfs(path.as_ptr(), buf.as_mut_ptr()))?;
         buf.assume_init()
     };
-    Ok(buf.f_type)
+    i64::try_from(buf.f_type).map_err(io::Error::other)
 }
 
 /// Makes orphans below this process its children, as engines' shims do.
@@ -115,8 +116,10 @@ pub fn attribute(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let (one, other) = (cstring(one)?, cstring(other)?);
     let here = libc::AT_FDCWD;
-    // SAFETY: two NUL-terminated strings that live until the call returns.
-    check(unsafe { libc::renameat2(here, one.as_ptr(), here, other.as_ptr(), libc::RENAME_EXCHANGE) }).map(|_| ())
+    // musl has no function for it. SAFETY: two NUL-terminated strings that live until the call returns.
+    let result =
+        unsafe { libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), libc::RENAME_EXCHANGE) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A pseudo-terminal: (master, slave), both close-on-exec, with a window size.

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::patience::patient;
 use crate::sys;
 use crate::verdict::{Check, expect, fail, same};
 
@@ -30,7 +31,7 @@ impl ConsoleSocket {
 
     /// The one message that must have come: its data and its descriptor.
     pub fn message(&self) -> Check<(Vec<u8>, OwnedFd)> {
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + patient(Duration::from_secs(5));
         let stream = loop {
             match self.listener.accept() {
                 Ok((stream, _)) => break stream,
@@ -39,7 +40,7 @@ impl ConsoleSocket {
             }
         };
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(patient(Duration::from_secs(5))))?;
         let (data, mut fds, messages) = sys::receive(&stream)?;
         expect((1..4096).contains(&data.len()), format!("{} data bytes", data.len()))?;
         same("control messages", messages, 1)?;

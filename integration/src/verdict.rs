@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 
+use crate::patience::patient;
+
 /// `Ok`, or the reason why the case failed.
 pub type Check<T = ()> = Result<T, Failed>;
 
@@ -42,8 +44,9 @@ pub fn lacks(text: &str, part: &str) -> Check {
     expect(!text.contains(part), format!("{part:?} should not be in {text:?}"))
 }
 
-/// Waits up to `limit` until `probe` gives a value.
+/// Waits up to `limit` (times the patience) until `probe` gives a value.
 pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Check<T> {
+    let limit = patient(limit);
     let end = Instant::now() + limit;
     loop {
         if let Some(value) = probe() {

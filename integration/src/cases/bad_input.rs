@@ -11,6 +11,7 @@ use super::{Case, case};
 use crate::bundle::{self, Bundle};
 use crate::container::{Container, Lab};
 use crate::leftovers;
+use crate::patience::patient;
 use crate::runtime::Output;
 use crate::sys;
 use crate::verdict::{Check, expect, has, lacks, same};
@@ -88,7 +89,7 @@ fn refused(lab: &Lab, bundle: Bundle, object: &str) -> Check<Output> {
     let container = Container { lab, id: lab.id(), bundle };
     let out = container.create_call().limit(Duration::from_secs(8)).run()?;
     out.exits(1)?;
-    expect(out.took < SOON, out.told(&format!("took {:?}", out.took)))?;
+    expect(out.took < patient(SOON), out.told(&format!("took {:?}", out.took)))?;
     expect(!out.stderr.is_empty() && !out.stderr.contains("panic"), out.told("should say why"))?;
     same("messages", out.stderr.trim_end().lines().count(), 1)?;
     has(&out.stderr, object)?;
@@ -227,7 +228,7 @@ fn args_fifo(lab: &Lab) -> Check {
     let bundle = lab.bundle(|c| bundle::args(c, &["/pipe"]))?;
     sys::mknod(&bundle.rootfs().join("pipe"), libc::S_IFIFO | 0o755, 0, 0)?;
     let out = lab.run(&bundle).limit(Duration::from_secs(8)).run()?;
-    expect(out.code() != 0 && out.took < SOON, out.told("should fail soon"))
+    expect(out.code() != 0 && out.took < patient(SOON), out.told("should fail soon"))
 }
 
 /// A place in the image is something else. A failure must be soon and in order; in no case is the decoy touched.
@@ -250,7 +251,7 @@ fn image(lab: &Lab, object: &str, kind: &str) -> Check {
     }
     let container = Container { lab, id: lab.id(), bundle };
     let out = lab.run(&container.bundle).limit(Duration::from_secs(4)).run()?;
-    expect(out.took < SOON, out.told(&format!("took {:?}", out.took)))?;
+    expect(out.took < patient(SOON), out.told(&format!("took {:?}", out.took)))?;
     lacks(&out.stderr, "panic")?;
     expect(out.code() <= 1, out.told("should end in order"))?;
     let is_mount_point = object != "etc/passwd";

@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         case("cgroup_paths::relative", &["cgroup/path-relative"], |lab| below_own(lab, Some("some/where"))),
         case("cgroup_paths::absent", &["cgroup/path-absent"], |lab| below_own(lab, None)),
         case("cgroup_paths::controllers_down_the_path", &["cgroup/controllers"], controllers),
+        case("cgroup_paths::below_processes", &["cgroup/controllers"], below_processes),
         case("cgroup_paths::delegated", &["cgroup/delegation"], delegated),
         case("cgroup_paths::not_delegated", &["cgroup/delegation-not"], not_delegated),
         case("cgroup_paths::devices_without_rules", &["cgroup/devices-base"], devices_without_rules),
@@ -75,6 +76,45 @@ fn v2_dir(lab: &Lab, cgroup: &str) -> Check<PathBuf> {
         Some(root) => Ok(root.join(cgroup.trim_start_matches('/'))),
         None => skip("no cgroup2 in this view"),
     }
+}
+
+/// A v2 cgroup with processes takes cpu, cpuset and pids for its children, but turns these into invalid ones by it. So
+/// nothing is given on there: without limits the container runs, a limit is refused, and the cgroup stays what it was.
+fn below_processes(lab: &Lab) -> Check {
+    let bundle = |limits: &Value| {
+        lab.bundle(|c| {
+            let inner = format!("{}/inner", c["linux"]["cgroupsPath"].as_str().unwrap_or_default());
+            bundle::set(c, "/linux/cgroupsPath", json!(inner));
+            bundle::set(c, "/linux/resources", limits.clone());
+        })
+    };
+    for (limits, status) in [(json!({}), 0), (json!({"pids": {"limit": 50}}), 1)] {
+        let bundle = bundle(&limits)?;
+        let parent = v2_dir(lab, &bundle.cgroup)?;
+        fs::create_dir_all(&parent)?;
+        let above: Vec<&Path> = parent.ancestors().skip(1).filter(|d| d.join("cgroup.procs").exists()).collect();
+        for dir in above.iter().rev() {
+            let _ = fs::write(dir.join("cgroup.subtree_control"), "+pids");
+        }
+        if !fs::read_to_string(parent.join("cgroup.controllers"))?.contains("pids") {
+            leftovers::remove_cgroup(&parent);
+            return skip("cgroup2 has no pids controller here");
+        }
+        let other = lab.host_program("/bin/busybox").args(["sleep", "1000"]).start()?;
+        fs::write(parent.join("cgroup.procs"), other.pid().to_string())?;
+        let out = lab.run(&bundle).run()?;
+        let kind = fs::read_to_string(parent.join("cgroup.type"))?;
+        drop(other);
+        leftovers::remove_cgroup(&parent);
+        same("the cgroup above", kind.trim(), "domain")?;
+        out.exits(status)?;
+        if status != 0 {
+            for part in ["+pids", "device or resource busy", "choose a cgroupsPath elsewhere"] {
+                has(&out.stderr, part)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a limit needs is given on by every cgroup above.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab};
+use crate::patience::patient;
 use crate::runtime::Call;
 use crate::sys;
 use crate::verdict::{Check, expect, fail, same, skip, until};
@@ -141,7 +142,7 @@ fn in_hook(lab: &Lab, signal: i32) -> Check {
     sys::kill(running.pid(), signal)?;
     let out = running.finish()?;
     same("exit", out.code(), 128 + signal)?;
-    expect(out.took < Duration::from_secs(10), "the signal waited for the hook's end")?;
+    expect(out.took < patient(Duration::from_secs(10)), "the signal waited for the hook's end")?;
     let process = PathBuf::from("/proc").join(pid.trim()).join("cmdline");
     // A dead process that nobody has reaped yet has an empty command line.
     let ended = || std::fs::read(&process).map_or(true, |text| text.is_empty()).then_some(());

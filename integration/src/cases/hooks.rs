@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab};
+use crate::patience::patient;
 use crate::runtime::Kind;
 use crate::verdict::{Check, expect, fail, has, lacks, same, until};
 
@@ -280,7 +281,7 @@ fn timeout(lab: &Lab) -> Check {
     let begun = Instant::now();
     let out = container.create_call().run()?;
     out.fails(1, &["timeout", "past specified timeout", "timed out"])?;
-    expect(begun.elapsed() < Duration::from_secs(3), "the time limit was not kept")?;
+    expect(begun.elapsed() < patient(Duration::from_secs(3)), "the time limit was not kept")?;
     container.gone()
 }
 

@@ -102,7 +102,9 @@ impl Profile {
         if !Path::new("/sbin/apparmor_parser").exists() {
             return skip("no apparmor_parser: install the package apparmor");
         }
-        let name = format!("wherry-test-{}-{}", std::process::id(), lab.id());
+        // Profiles are the kernel's, and ids are only unique within a case.
+        let case = lab.dir.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("wherry-test-{}-{case}-{}", std::process::id(), lab.id());
         let file = lab.dir.join(&name);
         let rules = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix, deny /etc/group r,";
         let flags = "flags=(attach_disconnected,mediate_deleted)";

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab};
+use crate::patience::patient;
 use crate::runtime::{Kind, Running};
 use crate::sys;
 use crate::terminal::{ConsoleSocket, drain};
@@ -26,6 +27,7 @@ pub fn cases() -> Vec<Case> {
         case("stdio::streams_apart", &["run/stdin"], streams_apart),
         case("stdio::no_chown_of_host_null", &["advisory/23", "run/stdin"], no_chown_of_host_null),
         case("stdio::terminal", &["run/terminal"], terminal),
+        case("stdio::terminal_size_of_exec", &["exec/tty"], terminal_size_of_exec),
         case("stdio::terminal_resize", &["run/terminal"], terminal_resize),
         case("stdio::terminal_without_one", &["run/terminal"], terminal_without_one),
         case("stdio::console_socket", &["console/message"], console_socket),
@@ -132,15 +134,25 @@ fn on_terminal(lab: &Lab, script: &str) -> Check<(fs::File, fs::File, Running)> 
     Ok((master, slave, running))
 }
 
-/// Prints the window's size. Whoever resizes after the program has started is given two seconds.
-const SIZE: &str = "i=0; until stty size 2>/dev/null; do sleep 0.02; i=$((i+1)); test $i -lt 100 || break; done";
+/// Prints the window's size. Others than wherry resize after the program has started, and are given two seconds.
+const LATE_SIZE: &str = "i=0; until stty size 2>/dev/null; do sleep 0.02; i=$((i+1)); test $i -lt 100 || break; done";
 
 /// Standard output is a file here: what is written to it must be as the program wrote it, without carriage returns.
 fn terminal(lab: &Lab) -> Check {
+    let size = if lab.is_wherry() { "stty size" } else { LATE_SIZE };
     let (_master, _slave, running) =
-        on_terminal(lab, &format!("{SIZE}; tty; test -t 1 && echo one; ls -l /dev/console | cut -c1; exit 6"))?;
+        on_terminal(lab, &format!("{size}; tty; test -t 1 && echo one; ls -l /dev/console | cut -c1; exit 6"))?;
     let out = running.finish()?;
     same("output", out.exits(6)?.stdout.as_str(), "31 97\n/dev/pts/0\none\nc\n")
+}
+
+/// Whoever asks first thing gets the caller's size.
+fn terminal_size_of_exec(lab: &Lab) -> Check {
+    let container = lab.start(|_| ())?;
+    let (_master, slave) = sys::open_pty(29, 83)?;
+    let script = if lab.is_wherry() { "stty size" } else { LATE_SIZE };
+    let call = container.with("exec", &["--tty"], &["sh", "-c", script]).stdin(Stdio::from(slave));
+    same("output", call.start()?.finish()?.ok()?, "29 83\n")
 }
 
 fn terminal_resize(lab: &Lab) -> Check {
@@ -284,7 +296,7 @@ fn detach_keeps_nothing(lab: &Lab) -> Check {
         let mut text = String::new();
         let _ = sender.send(pipe.read_to_string(&mut text).is_ok());
     });
-    match receiver.recv_timeout(Duration::from_secs(3)) {
+    match receiver.recv_timeout(patient(Duration::from_secs(3))) {
         Ok(true) => same("status", container.status()?.as_str(), "running"),
         _ => fail("somebody still holds the caller's pipe"),
     }
@@ -310,7 +322,7 @@ fn pidfd_socket(lab: &Lab) -> Check {
 fn notify_socket(lab: &Lab) -> Check {
     let path = lab.dir.join("notify.sock");
     let socket = UnixDatagram::bind(&path)?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.set_read_timeout(Some(patient(Duration::from_secs(5))))?;
     // busybox has no datagram client, so readiness comes from a hand-made datagram on the container's socket.
     let bundle = lab.bundle(|c| bundle::args(c, &["sh", "-c", "echo $NOTIFY_SOCKET >/dev/shm/env; sleep 1000"]))?;
     let container = Container { lab, id: lab.id(), bundle };

@@ -23,7 +23,7 @@ pub(super) fn enable_controllers(place: &Place, plan: &CgroupPlan) -> Result<()>
         return Ok(());
     }
     let ends: Vec<usize> = place.path.match_indices('/').map(|(end, _)| end).collect();
-    let parent = |end: usize| format!("{}{}/{SUBTREE_CONTROL}", place.mount, &place.path[..end]);
+    let parent = |end: usize| format!("{}{}", place.mount, &place.path[..end]);
     // What the last parent gives on, all above it give on too: one read in the usual case.
     if let Some(last) = ends.last()
         && missing(&parent(*last), plan).is_empty()
@@ -31,26 +31,49 @@ pub(super) fn enable_controllers(place: &Place, plan: &CgroupPlan) -> Result<()>
         return Ok(());
     }
     for end in ends {
-        let path = parent(end);
-        let missing = missing(&path, plan);
-        let all: String = missing.iter().map(|c| format!("+{c} ")).collect();
-        if missing.is_empty() || file::write(AT_FDCWD, &path, all.trim_end()).is_ok() {
+        let dir = parent(end);
+        let missing = missing(&dir, plan);
+        if missing.is_empty() {
             continue;
         }
-        for controller in missing {
-            let done = file::write(AT_FDCWD, &path, &format!("+{controller}"));
-            if let Err(errno) = done
-                && plan.needed_controllers.iter().any(|c| c == controller)
-            {
-                return Err(refused(controller, &path, errno));
-            }
+        if let Err((controller, errno)) = give_on(&dir, &missing, &plan.needed_controllers) {
+            return Err(refused(controller, &dir, errno));
         }
     }
     Ok(())
 }
 
-fn refused(controller: &str, path: &str, errno: Errno) -> Error {
-    let e = Error::kernel(format!("write \"+{controller}\" to {path}"), errno).at("/linux/cgroupsPath");
+/// Adds controllers to the cgroup.subtree_control in `dir`. The first of the `needed` ones that is refused is an error.
+fn give_on<'p>(dir: &str, missing: &[&'p str], needed: &[String]) -> std::result::Result<(), (&'p str, Errno)> {
+    let needed_one = |c: &&&str| needed.iter().any(|n| n == **c);
+    if has_processes(dir) {
+        // The kernel refuses domain controllers (EBUSY), but takes cpu, cpuset and pids: the cgroup then becomes the root
+        // of a threaded subtree, and its new children are of the type "domain invalid", which no process can enter.
+        return missing.iter().find(needed_one).map_or(Ok(()), |c| Err((*c, Errno::EBUSY)));
+    }
+    let path = format!("{dir}/{SUBTREE_CONTROL}");
+    let all: String = missing.iter().map(|c| format!("+{c} ")).collect();
+    if file::write(AT_FDCWD, &path, all.trim_end()).is_ok() {
+        return Ok(());
+    }
+    for controller in missing {
+        let done = file::write(AT_FDCWD, &path, &format!("+{controller}"));
+        if let (Err(errno), Some(_)) = (done, Some(controller).filter(needed_one)) {
+            return Err((*controller, errno));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the cgroup has processes. The root of all cgroups may have them beside children: it has no cgroup.type.
+fn has_processes(dir: &str) -> bool {
+    let read = |name: &str| file::read(AT_FDCWD, &format!("{dir}/{name}"));
+    read("cgroup.type").is_ok() && read("cgroup.procs").is_ok_and(|text| !text.is_empty())
+}
+
+fn refused(controller: &str, dir: &str, errno: Errno) -> Error {
+    let e =
+        Error::kernel(format!("write \"+{controller}\" to {dir}/{SUBTREE_CONTROL}"), errno).at("/linux/cgroupsPath");
     match errno {
         Errno::EBUSY => e.hint("a cgroup with processes of its own cannot give controllers to its children; choose a cgroupsPath elsewhere"),
         Errno::ENOENT => e.hint(format!("the controller `{controller}` is not available there: it is on a v1 hierarchy, or a cgroup above does not give it on")),
@@ -58,9 +81,9 @@ fn refused(controller: &str, path: &str, errno: Errno) -> Error {
     }
 }
 
-/// The controllers of the plan that this cgroup.subtree_control does not have.
-fn missing<'p>(path: &str, plan: &'p CgroupPlan) -> Vec<&'p str> {
-    let text = file::read(AT_FDCWD, path).unwrap_or_default();
+/// The controllers of the plan that the cgroup.subtree_control in `dir` does not have.
+fn missing<'p>(dir: &str, plan: &'p CgroupPlan) -> Vec<&'p str> {
+    let text = file::read(AT_FDCWD, &format!("{dir}/{SUBTREE_CONTROL}")).unwrap_or_default();
     let has = |c: &str| text.split_ascii_whitespace().any(|x| x == c);
     let mut out: Vec<&str> = Vec::new();
     for c in plan.needed_controllers.iter().chain(&plan.wanted_controllers) {

@@ -67,9 +67,9 @@ pub(crate) fn run_telling(
     started: &mut Started<'_>,
 ) -> Result<i32> {
     let start = if options.detach { Start::Detached } else { Start::Foreground };
-    let prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, start, None))?);
+    let mut prepared = kept(trace::span(|| PLAN, || prepare(ctx, request, start, None))?);
     let foreground = start == Start::Foreground;
-    let mut terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
+    prepared.terminal = (foreground && prepared.plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     if foreground && !options.no_subreaper {
         set_child_subreaper(true).map_err(|e| Error::kernel("become a subreaper", e))?;
     }
@@ -82,6 +82,7 @@ pub(crate) fn run_telling(
         return Ok(0);
     }
     let mut readiness = creation.readiness()?;
+    let mut terminal = creation.prepared.terminal.take();
     live_long();
     let spawned = creation.spawned()?;
     started(spawned);
@@ -134,9 +135,11 @@ fn make(
         pidfd: creation.prepared.pidfd_socket.take(),
         agent: creation.prepared.agent_socket.take(),
     };
+    let terminal = creation.prepared.terminal.take();
     let _ = creation.undo(e);
     let rootless = Context { rootless: Some(true), ..ctx.clone() };
-    let prepared = kept(prepare(&rootless, request, start, Some(sockets))?);
+    let mut prepared = kept(prepare(&rootless, request, start, Some(sockets))?);
+    prepared.terminal = terminal;
     make(&rootless, request, start, prepared, signals)
 }
 
@@ -262,7 +265,7 @@ impl Creation {
         let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
         let mut rootfs = Rootfs::new(&plan.rootfs);
         if let Some(ids) = plan.namespaces.root_ids() {
-            open_hidden_sources(&mut rootfs, &mut plan.steps, ids)?;
+            trace::span(|| "open bind sources", || open_hidden_sources(&mut rootfs, &mut plan.steps, ids))?;
         }
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
         let seccomp = plan.seccomp.as_ref();
@@ -312,7 +315,8 @@ impl Creation {
         loop {
             match spawned.next(signals)? {
                 FromChild::MapIds(step, tree) => {
-                    mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd(), signals)?;
+                    let map = || mount_ids.map(&plan.steps, step, spawned.pid, tree.as_fd(), signals);
+                    staged(ParentStage::MountIds, map)?;
                     proceed()?;
                 }
                 FromChild::NeedMaps => {
@@ -335,7 +339,12 @@ impl Creation {
                         proceed()?;
                     }
                 }
-                FromChild::Console(fd) => master = Some(fd),
+                FromChild::Console(fd) => {
+                    if let Some(host) = &self.prepared.terminal {
+                        host.copy_size(fd.as_fd());
+                    }
+                    master = Some(fd);
+                }
                 FromChild::Listener(number) => {
                     if let (Some(agent), Some(socket)) = (&plan.agent, agent_socket.take()) {
                         let state = self.prepared.hook_state.document("creating", spawned.pid);

@@ -10,6 +10,7 @@ use super::container::Container;
 use super::create::block_signals;
 use super::prepare::{check_preserved, read_document};
 use super::request::{Context, Exec, Started, Status};
+use super::stages::{ParentStage, staged};
 use crate::affinity;
 use crate::capabilities;
 use crate::cgroups::{Attach, Stored, SubCgroup};
@@ -96,7 +97,8 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let mut launch = Launch { container: &container, plan, filter, rdt, init, console, agent };
     let spawned = trace::span(|| "clone into the container", || launch.spawn(request));
     let mut spawned = spawned.map_err(|e| unless_stopped(&container, e))?;
-    let settle = || launch.settle(request, &mut spawned, &signals, pidfd_socket);
+    let caller = Caller { signals: &signals, terminal: terminal.as_ref(), pidfd_socket };
+    let settle = || launch.settle(request, &mut spawned, caller);
     let settled = trace::span(|| "answer the child until it is ready", settle);
     let master = match settled {
         Ok(master) => master,
@@ -118,11 +120,11 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     started(&spawned);
     live_long();
     let watched = foreground::Process { pid: spawned.pid, pidfd: spawned.pidfd.as_fd(), reap_orphans: false };
-    let exit = match (master, &mut terminal) {
-        (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host, None)?,
-        _ => foreground::wait(&signals, watched, None)?,
+    let watch = || match (master, &mut terminal) {
+        (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host, None),
+        _ => foreground::wait(&signals, watched, None),
     };
-    Ok(exit.status())
+    Ok(trace::span(|| "the program runs", watch)?.status())
 }
 
 fn check_status(container: &Container, request: &Exec) -> Result<Status> {
@@ -257,6 +259,14 @@ fn plan(
     })
 }
 
+/// Who called, as the conversation with the child needs it.
+struct Caller<'a> {
+    signals: &'a Signals,
+    /// With a foreground terminal: the caller's side of it.
+    terminal: Option<&'a Host>,
+    pidfd_socket: Option<OwnedFd>,
+}
+
 /// An exec on its way.
 struct Launch<'c> {
     container: &'c Container,
@@ -278,7 +288,7 @@ impl Launch<'_> {
         }
         if let Some(list) = &self.plan.affinity.initial {
             // The child has its parent's until it is in the cgroup; this process is exec's own.
-            affinity::set_initial(list)?;
+            trace::span(|| "initial CPU affinity", || affinity::set_initial(list))?;
         }
         match self.clone(request, &attach, attach.into_cgroup_fd()) {
             // A v2 cgroup that gave its controllers on takes no process: init has moved, and we follow it.
@@ -331,28 +341,28 @@ impl Launch<'_> {
     }
 
     /// The conversation, and what makes the process known.
-    fn settle(
-        &mut self,
-        request: &Exec,
-        spawned: &mut Spawned,
-        signals: &Signals,
-        pidfd_socket: Option<OwnedFd>,
-    ) -> Result<Option<OwnedFd>> {
+    fn settle(&mut self, request: &Exec, spawned: &mut Spawned, caller: Caller<'_>) -> Result<Option<OwnedFd>> {
+        let signals = caller.signals;
         spawned.await_fork(signals, &self.plan.steps).map_err(|e| self.explain(e))?;
         if let Some(rdt) = &self.rdt {
-            rdt.add(spawned.pid)?;
+            staged(ParentStage::ResctrlTasks, || rdt.add(spawned.pid))?;
         }
         if let Some(score) = self.plan.process.oom_score_adj {
-            write_oom_score(spawned.pid, score)?;
+            staged(ParentStage::OomScore, || write_oom_score(spawned.pid, score))?;
         }
         let mut master = None;
         loop {
             match spawned.next(signals)? {
-                FromChild::Console(fd) => master = Some(fd),
+                FromChild::Console(fd) => {
+                    if let Some(host) = caller.terminal {
+                        host.copy_size(fd.as_fd());
+                    }
+                    master = Some(fd);
+                }
                 FromChild::Listener(number) => {
                     let state = self.state_document();
                     if let Some((agent, socket)) = self.agent.take() {
-                        agent.hand_over(socket, spawned, number, &state)?;
+                        staged(ParentStage::Agent, || agent.hand_over(socket, spawned, number, &state))?;
                     }
                     spawned.proceed(&self.plan.steps).map_err(|e| self.explain(e))?;
                 }
@@ -361,7 +371,7 @@ impl Launch<'_> {
             }
         }
         check_interrupted(signals)?;
-        if let Some(socket) = pidfd_socket {
+        if let Some(socket) = caller.pidfd_socket {
             console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_SETNS)
                 .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
         }

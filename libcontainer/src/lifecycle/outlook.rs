@@ -14,7 +14,8 @@ use crate::cgroups::{CgroupPlan, Phase};
 use crate::error::{Error, Problem, Result, errno_text};
 use crate::hooks::{self, HookKind};
 use crate::host::HostFacts;
-use crate::namespaces::KINDS;
+use crate::namespaces::user::Writer;
+use crate::namespaces::{IdMaps, KINDS};
 use crate::plan::{Inputs, Plan};
 use crate::process::steps::{Act, INIT_ORDER, Step};
 use crate::spec::{self, Spec};
@@ -128,9 +129,9 @@ fn look_at_host(spec: &Spec<'_>, problems: &mut Vec<Problem>) {
 /// Parent and child in one list: the parent's stages stand where the child waits for them.
 fn acts(plan: &Plan, directory: &str) -> Vec<Foreseen> {
     let mut out = Vec::new();
-    let parent = |moment: Moment, out: &mut Vec<Foreseen>| {
+    let parent = |moment: Moment, after: Option<&Step>, out: &mut Vec<Foreseen>| {
         for row in PARENT_ORDER.iter().filter(|row| row.moment == moment) {
-            let acts = parent_acts(row, plan, directory);
+            let acts = parent_acts(row, plan, directory, after);
             out.extend(acts.into_iter().map(|(act, pointer)| Foreseen {
                 by: row.by,
                 stage: row.words.to_owned(),
@@ -140,7 +141,7 @@ fn acts(plan: &Plan, directory: &str) -> Vec<Foreseen> {
             }));
         }
     };
-    parent(Moment::BeforeChild, &mut out);
+    parent(Moment::BeforeChild, None, &mut out);
     for step in &plan.steps {
         out.push(Foreseen {
             by: By::Init,
@@ -150,14 +151,14 @@ fn acts(plan: &Plan, directory: &str) -> Vec<Foreseen> {
             pointer: step.pointer.clone(),
         });
         if let Some(moment) = Moment::after(&step.act) {
-            parent(moment, &mut out);
+            parent(moment, Some(step), &mut out);
         }
     }
     out
 }
 
-/// The acts of one stage; none when the configuration does not ask for it.
-fn parent_acts(row: &Row, plan: &Plan, directory: &str) -> Vec<(String, String)> {
+/// The acts of one stage, which stands behind the child's step `after`; none when the configuration does not ask for it.
+fn parent_acts(row: &Row, plan: &Plan, directory: &str, after: Option<&Step>) -> Vec<(String, String)> {
     let one = |text: String, pointer: &str| vec![(text, pointer.to_owned())];
     let values = |phase| plan.cgroup.as_ref().map_or_else(Vec::new, |c: &CgroupPlan| c.values(phase));
     let hooks = |kinds: &[HookKind]| {
@@ -196,13 +197,15 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str) -> Vec<(String, String)>
         }
         ParentStage::PrivateState => one(format!("write {directory}/private.json"), ""),
         ParentStage::StateFile => one(format!("write {directory}/.state.json.tmp"), ""),
-        ParentStage::IdMaps => {
-            let maps =
-                plan.namespaces.id_maps.iter().flat_map(|m| {
-                    [("uid_map", &m.uid, "/linux/uidMappings"), ("gid_map", &m.gid, "/linux/gidMappings")]
-                });
-            maps.map(|(file, text, at)| (format!("write {:?} to {file} of init", text.trim_end()), at.to_owned()))
-                .collect()
+        ParentStage::IdMaps => plan.namespaces.id_maps.iter().flat_map(id_maps).collect(),
+        ParentStage::MountIds => {
+            let mapped = after.iter().filter_map(|step| match &step.act {
+                Act::Rootfs(act) => Some((act.id_map()?, step.pointer.clone())),
+                _ => None,
+            });
+            let through = |own: bool| if own { "a new user namespace with its maps" } else { "init's user namespace" };
+            let words = |own| format!("mount_setattr MOUNT_ATTR_IDMAP through {}", through(own));
+            mapped.map(|(map, pointer)| (words(map.maps.is_some()), pointer)).collect()
         }
         ParentStage::NetDevices => {
             let devices = plan.net_devices.iter();
@@ -232,6 +235,20 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str) -> Vec<(String, String)>
     }
 }
 
+fn id_maps(maps: &IdMaps) -> Vec<(String, String)> {
+    let write = |file: &str, text: &str, writer: &Writer, pointer: &str| {
+        let act = match writer {
+            Writer::Direct => format!("write {:?} to {file} of init", text.trim_end()),
+            Writer::Helper(path) => format!("run {} for init: {:?}", path.to_string_lossy(), text.trim_end()),
+        };
+        (act, pointer.to_owned())
+    };
+    let deny = maps.deny_groups.then(|| write("setgroups", "deny", &Writer::Direct, "/linux/gidMappings"));
+    let uid = write("uid_map", &maps.uid, &maps.uid_writer, "/linux/uidMappings");
+    let gid = write("gid_map", &maps.gid, &maps.gid_writer, "/linux/gidMappings");
+    deny.into_iter().chain([uid, gid]).collect()
+}
+
 fn clone(plan: &Plan) -> Vec<(String, String)> {
     let names = &plan.namespaces;
     let word = |flag: u64| KINDS.iter().find(|k| k.flag == flag).map_or("", |k| k.word);
@@ -242,6 +259,10 @@ fn clone(plan: &Plan) -> Vec<(String, String)> {
     if names.new & crate::namespaces::TIME != 0 {
         let text = format!("unshare time, write {:?} to timens_offsets", names.time_offsets.trim_end());
         out.push((text, "/linux/timeOffsets".to_owned()));
+    }
+    let mounts = |s: &Step| matches!(s.act, Act::Rootfs(_)) && s.pointer.starts_with("/mounts/");
+    if names.root_ids().is_some() && plan.steps.iter().any(mounts) {
+        out.push(("open those bind sources that init's root may not reach".to_owned(), "/mounts".to_owned()));
     }
     let flags = if names.joins_user() { 0 } else { names.clone_flags() };
     let new: Vec<&str> = KINDS.iter().filter(|k| flags & k.flag != 0).map(|k| k.word).collect();
@@ -287,5 +308,28 @@ fn in_words(step: &Step, plan: &Plan) -> String {
 impl From<Error> for Outlook {
     fn from(e: Error) -> Self {
         Outlook { problems: vec![e.to_problem()], ..Outlook::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_written_directly_or_by_the_helper() {
+        let maps = IdMaps {
+            uid: "0 1000 1\n1 100000 65536\n".into(),
+            gid: "0 1000 1\n".into(),
+            uid_writer: Writer::Helper(c"/usr/bin/newuidmap".into()),
+            deny_groups: true,
+            ..IdMaps::default()
+        };
+        let acts: Vec<String> = id_maps(&maps).into_iter().map(|(act, _)| act).collect();
+        let expected = [
+            r#"write "deny" to setgroups of init"#,
+            r#"run /usr/bin/newuidmap for init: "0 1000 1\n1 100000 65536""#,
+            r#"write "0 1000 1" to gid_map of init"#,
+        ];
+        assert_eq!(acts, expected);
     }
 }

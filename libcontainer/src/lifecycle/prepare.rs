@@ -20,6 +20,7 @@ use crate::seccomp::notify::Agent;
 use crate::spec;
 use crate::state::dir::check_id;
 use crate::sys::fd::is_inheritable;
+use crate::terminal::foreground::Host;
 use crate::terminal::{self, console_socket};
 
 /// Everything that create needs and that could go wrong without leaving anything behind.
@@ -36,6 +37,8 @@ pub(crate) struct Prepared {
     pub pidfd_socket: Option<OwnedFd>,
     /// The connection to the seccomp agent.
     pub agent_socket: Option<OwnedFd>,
+    /// The caller's side of a foreground terminal; `run` opens it.
+    pub terminal: Option<Host>,
     pub hook_state: HookState,
 }
 
@@ -100,6 +103,7 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: 
         console_socket: sockets.console,
         pidfd_socket: sockets.pidfd,
         agent_socket: sockets.agent,
+        terminal: None,
         hook_state: HookState {
             oci_version: plan.oci_version.clone(),
             id: request.id.clone(),

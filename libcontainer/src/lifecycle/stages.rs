@@ -24,6 +24,7 @@ pub(crate) enum ParentStage {
     StateFile,
     IdMaps,
     NetDevices,
+    MountIds,
     Limits,
     RuntimeHooks,
     Agent,
@@ -75,6 +76,8 @@ pub(crate) enum Moment {
     IdMaps,
     /// When it has handed out its network namespace.
     Network,
+    /// When it has made a mount whose ids are mapped.
+    MountIds,
     /// When it has reported its mounts.
     MountsDone,
     /// When it has a listener.
@@ -93,6 +96,7 @@ impl Moment {
         match act {
             Act::AwaitIdMaps { .. } => Some(Moment::IdMaps),
             Act::HandOutNetwork => Some(Moment::Network),
+            Act::Rootfs(step) if step.id_map().is_some() => Some(Moment::MountIds),
             Act::MountsDone { .. } => Some(Moment::MountsDone),
             Act::SeccompListener { .. } => Some(Moment::Listener),
             Act::Ready => Some(Moment::Ready),
@@ -215,6 +219,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         Moment::Network,
         "network interfaces",
         "before hooks and sysctl, which may look for them; by a socket that init opened in its namespace",
+    ),
+    row(
+        ParentStage::MountIds,
+        By::Create,
+        Moment::MountIds,
+        "ids of a mount",
+        "before it is attached; it takes CAP_SYS_ADMIN over the host's file system, which init has not",
     ),
     row(
         ParentStage::Limits,

@@ -17,6 +17,7 @@ use crate::procfs::host;
 use crate::spec::{IdMapping, Linux};
 use crate::sys::wait::Exit;
 use crate::terminal::signals::Signals;
+use crate::trace;
 
 /// Where the helpers are looked for. Not PATH: what is found there may be anybody's, and it gets told a pid to act on.
 /// The last is NixOS's directory of set-user-ID programs.
@@ -138,8 +139,8 @@ fn by_helper(pid: i32, text: &str, path: &CString, pointer: &str, signals: &Sign
     let program = Hook { path: path.clone(), args, env: Some(Vec::new()), timeout: None };
     let setting = Setting { signals: Some(signals), ..Setting::new(EnvDefault::Empty) };
     let name = path.to_string_lossy();
-    let report =
-        execute(&program, b"", setting).map_err(|(step, e)| Error::kernel(format!("run {name}: {step}"), e))?;
+    let run = || execute(&program, b"", setting).map_err(|(step, e)| Error::kernel(format!("run {name}: {step}"), e));
+    let report = trace::span(|| format!("run {name}"), run)?;
     let why = match report.end {
         End::Exited(Exit::Code(0)) => return Ok(()),
         End::Interrupted(e) => return Err(e),

@@ -84,6 +84,8 @@ pub fn wait(signals: &Signals, process: Process<'_>, mut readiness: Option<&mut 
 
 /// Copies between the caller and the terminal's `master` until the child has ended and its output is written; the
 /// caller's terminal is raw meanwhile. When stdout breaks (EPIPE), the container's terminal hangs up.
+/// The size is not given here, where the program runs already, but as soon as there is a master ([`Host::copy_size`]); what
+/// changes from then on comes as SIGWINCH, which is blocked and waits.
 ///
 /// # Errors
 /// As [`wait`]. The terminal's modes are put back in every case.
@@ -95,7 +97,6 @@ pub fn relay(
     readiness: Option<&mut Readiness>,
 ) -> Result<Exit> {
     super::host::set_nonblocking(master.as_fd()).map_err(|e| Error::kernel("set the terminal non-blocking", e))?;
-    host.copy_size(master.as_fd());
     host.enter_raw();
     let exit = Relay::new(signals, process, master, host, readiness).run();
     host.leave_raw();

@@ -24,8 +24,14 @@ struct Shell {
 }
 
 fn shell(script: &str) -> Shell {
+    shell_on(script, |_| ())
+}
+
+/// `before` acts on the master while nothing runs on the terminal yet.
+fn shell_on(script: &str, before: impl FnOnce(BorrowedFd<'_>)) -> Shell {
     let root = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
     let pty = Pty::open_in(root.as_fd()).unwrap();
+    before(pty.master.as_fd());
     let args: Vec<CString> = ["setsid", "-c", "sh", "-c", script].map(|s| CString::new(s).unwrap()).into();
     let (argv, envp) = (StringArray::new(&args), StringArray::new(&[c"PATH=/usr/bin:/bin"]));
     let (_r, failure) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
@@ -195,7 +201,10 @@ fn the_callers_terminal_is_raw_meanwhile_and_as_before_afterwards() {
     let before = tcgetattr(&slave).unwrap();
     assert!(before.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
     let done = run_relay(
-        shell("stty size; read -r l; echo got:$l; read -r l"),
+        shell_on("stty size; read -r l; echo got:$l; read -r l", |master| {
+            // As `run` does it: the program may ask for the size at once.
+            assert!(Host::open([slave.as_fd(); 3]).unwrap().copy_size(master));
+        }),
         slave.try_clone().unwrap(),
         slave.try_clone().unwrap(),
     );
