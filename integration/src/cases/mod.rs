@@ -12,8 +12,10 @@ mod decisions;
 mod devices;
 mod errors;
 mod exec;
+mod features_document;
 mod hooks;
 mod idmap;
+mod input;
 mod intel_rdt;
 mod labels;
 mod landlock;
@@ -74,8 +76,10 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         errors::cases(),
         exec::cases(),
+        features_document::cases(),
         hooks::cases(),
         idmap::cases(),
+        input::cases(),
         intel_rdt::cases(),
         labels::cases(),
         landlock::cases(),

@@ -46,6 +46,8 @@ pub const RULES: &[Difference] = &[
     always(Runc, "", "user.* sysctl are refused", &["rules::sysctl_of_user"]),
     always(Runc, "", "of domainname and its sysctl one is ignored", &["rules::sysctl_domainname"]),
     always(Runc, "", "ignores time offsets", &["rules::time_offsets"]),
+    always(Runc, "", "an annotation without a name is passed over", &["input::annotation_without_a_name"]),
+    always(Runc, "", "takes a config of any version", &["input::version_of_another_major"]),
     always(
         Crun,
         "",
@@ -102,4 +104,7 @@ pub const RULES: &[Difference] = &[
     sometimes(Crun, "", "a terminated create may leave something behind", &["crash::term"]),
     always(Crun, "", "a hook outlives the create that was killed", &["crash::kill_in_hook"]),
     always(Crun, "", "a signal to create waits for the hook's end", &["crash::term_in_hook"]),
+    always(Crun, "", "an annotation without a name is passed over", &["input::annotation_without_a_name"]),
+    always(Crun, "", "a later minor version is an error", &["input::version_of_a_later_minor"]),
+    always(Crun, "", "a member of a wrong type is passed over", &["input::types_at_once"]),
 ];

@@ -7,11 +7,11 @@ pub const AREA: Area = Area { title: "Annotations", rows: ROWS };
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row("annotations/kept", "annotations reach the state, empty values too", "data::state hooks::stdin"),
-    pending("annotations/empty-key", "an empty key is an error"),
-    pending("annotations/foreign", "annotations that are an engine's business change nothing"),
+    row("annotations/empty-key", "an empty key is an error", ""),
+    row("annotations/foreign", "annotations that are an engine's business change nothing", ""),
     vm("annotations/systemd-property", "org.systemd.property.NAME is a property of the unit", "systemd", ""),
     not("annotations/criu-config", "org.criu.config", "checkpoints are not built yet", ""),
-    not("annotations/mount-context-type", "run.oci.mount_context_type", "crun's own; a mount's own context= option says the same", ""),
+    vm("annotations/mount-context-type", "run.oci.mount_context_type: the kind of context that linux.mountLabel sets", "SELinux", ""),
     not("annotations/seccomp", "run.oci.seccomp.*, run.oci.seccomp_fail_unknown_syscall, run.oci.seccomp_bpf_data", "crun's own; the specification has listenerPath", ""),
     not("annotations/keep-groups", "run.oci.keep_original_groups", "crun's own; the caller's groups in a container are an escape", ""),
     not("annotations/pidfd-receiver", "run.oci.pidfd_receiver", "crun's own; --pidfd-socket does it", "stdio::pidfd_socket"),

@@ -10,7 +10,7 @@ use crate::error::Problem;
 use crate::spec::Spec;
 
 /// The annotation of crun that names the kind of context.
-const KIND: &str = "run.oci.mount_context_type";
+pub const KIND: &str = "run.oci.mount_context_type";
 
 /// Options that fix the context of a file system; only one kind of each fits.
 const KINDS: [(&str, &std::ffi::CStr); 4] = [

@@ -17,6 +17,7 @@ pub mod step;
 mod tests;
 
 pub use cgroup::{CgroupHierarchy, CgroupView};
+pub use label::KIND as CONTEXT_KIND;
 pub use options::option_names;
 
 use std::ffi::CString;

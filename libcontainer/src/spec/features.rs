@@ -113,7 +113,7 @@ fn value(version: &str, commit: &str) -> Value {
             "netDevices": {"enabled": true},
         },
         "annotations": annotations,
-        "potentiallyUnsafeConfigAnnotations": ["bundle", crate::landlock::ANNOTATION],
+        "potentiallyUnsafeConfigAnnotations": ["bundle", crate::landlock::ANNOTATION, crate::mounts::CONTEXT_KIND],
     })
 }
 
@@ -148,6 +148,79 @@ mod tests {
         );
         assert_eq!(value["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
         assert!(text.starts_with("{\n    \"") && text.ends_with("\n}\n"));
+    }
+
+    /// Problems of a config's hooks, namespaces, memory policy and mounts.
+    fn refused(config_json: &Value) -> Vec<String> {
+        let text = config_json.to_string();
+        let doc = config(text.as_bytes(), "config.json").unwrap();
+        let spec = &doc.value;
+        let mut problems = Vec::new();
+        if let Some(hooks) = &spec.hooks {
+            problems.extend(crate::hooks::HookSet::plan(hooks).err().into_iter().flatten());
+        }
+        if let Some(linux) = &spec.linux {
+            namespaces::plan(linux, &mut problems);
+            linux.memory_policy.as_ref().map(|policy| memory_policy::plan(policy, &mut problems));
+        }
+        let facts = crate::rootfs::MountFacts {
+            rootfs: c"/b/rootfs".into(),
+            bundle: "/b",
+            mount_ns: true,
+            ..crate::rootfs::MountFacts::default()
+        };
+        crate::rootfs::plan(spec, &facts, &mut problems);
+        let refusals = problems.into_iter().filter(|p| !p.dropped);
+        refusals.map(|p| format!("{}: {}", p.pointer, p.message)).chain(doc.unknown).collect()
+    }
+
+    fn list(pointer: &str) -> Vec<String> {
+        let words = value("0", "").pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+        words.iter().filter_map(Value::as_str).map(String::from).collect()
+    }
+
+    #[test]
+    fn a_plan_takes_every_word_that_is_listed_and_no_other() {
+        let none: Vec<String> = Vec::new();
+        let mount = |option: &str| {
+            // A copy of what lies below the mount point fits a new tmpfs alone.
+            let options = if option == "tmpcopyup" { json!([option]) } else { json!(["bind", option]) };
+            let kind = if option == "tmpcopyup" { "tmpfs" } else { "bind" };
+            let mut mount = json!({"destination": "/v", "type": kind, "source": "/s", "options": options});
+            if option.ends_with("idmap") {
+                let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+                (mount["uidMappings"], mount["gidMappings"]) = (map.clone(), map);
+            }
+            json!({"mounts": [mount]})
+        };
+        let namespace = |kind: &str| json!({"linux": {"namespaces": [{"type": kind, "path": "/proc/1/ns/x"}]}});
+        let hook = |kind: &str| json!({"hooks": {kind: [{"path": "/bin/true"}]}});
+        let mode = |mode: &str| {
+            let nodes = if mode == "MPOL_DEFAULT" || mode == "MPOL_LOCAL" { "" } else { "0" };
+            json!({"linux": {"memoryPolicy": {"mode": mode, "nodes": nodes}}})
+        };
+        type Config<'a> = &'a dyn Fn(&str) -> Value;
+        let lists: [(&str, usize, Config<'_>); 4] = [
+            ("/mountOptions", 50, &mount),
+            ("/linux/namespaces", 8, &namespace),
+            ("/hooks", 6, &hook),
+            ("/linux/memoryPolicy/modes", 7, &mode),
+        ];
+        for (pointer, least, config) in lists {
+            let words = list(pointer);
+            assert!(words.len() >= least, "{pointer}: {words:?}");
+            let wrong: Vec<String> = words.iter().flat_map(|word| refused(&config(word))).collect();
+            assert_eq!(wrong, none, "{pointer}");
+            assert_ne!(refused(&config("nope")), none, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_named_by_their_numbers() {
+        for (number, name) in list("/linux/capabilities").iter().enumerate() {
+            assert_eq!(capabilities::number(name), u32::try_from(number).ok(), "{name}");
+        }
+        assert_eq!(capabilities::number("CAP_NOPE"), None);
     }
 
     /// Problems of the seccomp profile `profile`, with nothing but what it says.
