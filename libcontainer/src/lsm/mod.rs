@@ -1,5 +1,5 @@
 //! Security labels of the container's process: an AppArmor profile, an SELinux context.
-//! In: `process.apparmorProfile` and `process.selinuxLabel`. Out: [`Write`]s to the thread's own files in /proc.
+//! In: `process.apparmorProfile` and `process.selinuxLabel`. Out: writes to the thread's own files in /proc.
 //! They say what the next execve(2) changes to, so nothing before it is confined, and a startContainer hook, which is the
 //! image's program, is. runtime-spec config.md#linux-process; apparmor(7), Documentation/userspace-api/lsm.rst.
 
