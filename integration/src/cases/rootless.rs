@@ -35,6 +35,7 @@ pub fn cases() -> Vec<Case> {
         case("rootless::limit_refused", &["rootless/no-cgroup"], limit_refused),
         case("rootless::no_cgroup", &["rootless/no-cgroup"], no_cgroup),
         case("rootless::delegated", &["rootless/delegated"], delegated),
+        case("rootless::device_denied", &["cgroup/devices-user-namespace"], device_denied),
         case("rootless::outside_delegation", &["rootless/delegated"], outside_delegation),
     ]
 }
@@ -351,6 +352,35 @@ fn in_delegated(lab: &Lab, user: &User, name: &str) -> Check {
     user.delete(&id)?;
     let left = leftovers::of_cgroups(lab.env, &[format!("/{below}")]);
     expect(left.is_empty(), left.join("; "))
+}
+
+/// Without privileges nobody can load the device program of v2: what it alone would do is refused, the rest is given up.
+fn device_denied(lab: &Lab) -> Check {
+    if !lab.is_wherry() {
+        return skip("a decision of wherry's own");
+    }
+    if !lab.env.cgroups.unified {
+        return skip("v1 device rules are files, which an ordinary user has not");
+    }
+    let mut user = User::new(lab)?;
+    let name = delegate(lab, &mut user)?;
+    let all = json!({"allow": false, "access": "rwm"});
+    let rules = |rules: serde_json::Value| {
+        let path = format!("{name}/inner");
+        move |c: &mut serde_json::Value| {
+            bundle::set(c, "/linux/cgroupsPath", json!(path));
+            bundle::set(c, "/linux/resources", json!({"devices": rules}));
+        }
+    };
+    let done = (|| {
+        user.sh("true", rules(json!([all])))?.ok()?;
+        let device = json!({"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"});
+        let out = user.sh("true", rules(json!([all, device])))?;
+        out.fails(1, &["/linux/resources/devices/1"])?;
+        has(&out.stderr, "CAP_BPF")
+    })();
+    sweep(lab, &name);
+    done
 }
 
 /// v2 lets a process in only when the caller may write the nearest cgroup above both places.

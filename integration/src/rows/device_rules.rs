@@ -13,7 +13,7 @@ const ROWS: &[Row] = &[
     row("cgroup/devices-base", "what no rule names is denied", ""),
     row("cgroup/devices-default", "default devices, terminals, tun and mknod stay allowed", "cgroup::devices_default"),
     row("cgroup/devices-v2", "on v2 one program replaces the one before", "cgroup::devices_rules"),
-    pending("cgroup/devices-user-namespace", "a program that cannot be loaded is an error unless it would change nothing"),
+    row("cgroup/devices-user-namespace", "a program that cannot be loaded is an error unless it would change nothing", "rootless::device_denied"),
     row("cgroup/devices-update", "update leaves device rules alone", "update::devices_are_left"),
     row("cgroup/devices-not-implied", "a node in linux.devices is not allowed by that: rules are a list of their own", "cgroup::devices_default"),
 ];

@@ -133,7 +133,9 @@ impl Cgroup {
         match (&plan.device_program, self.v2()) {
             (Some(program), Some(at)) if phase == Phase::Limits => match attach_program(at, program) {
                 // Without privileges over the host there is neither this program nor a node that it could be about.
-                Err(e) if e.code == PERMISSION && (plan.rootless || host::in_user_namespace()) => Ok(()),
+                Err(e) if e.code == PERMISSION && (plan.rootless || host::in_user_namespace()) => {
+                    plan.device_denial.as_ref().map_or(Ok(()), |rule| Err(e.at(rule.clone())))
+                }
                 done => done,
             },
             _ => Ok(()),

@@ -120,6 +120,14 @@ struct Whitelist {
     exceptions: Vec<DeviceRule>,
 }
 
+/// The place of the first rule that takes reading or writing away from some devices. In a user namespace no node can be made,
+/// and those that are bound were chosen: there such a rule is the only kind that a missing program would leave undone.
+pub(super) fn denial(rules: &[DeviceRule]) -> Option<String> {
+    let some = |r: &&DeviceRule| r.kind != Kind::All || r.major.is_some() || r.minor.is_some() || r.access != ALL;
+    let mut denials = rules.iter().filter(|r| !r.allow && r.access & (READ | WRITE) != 0).filter(some);
+    denials.find_map(|r| Some(format!("/linux/resources/devices/{}", r.index?)))
+}
+
 /// What v1's files are given. The kernel keeps one default and a list of exceptions that match exactly, so the rules
 /// are played through first; a rule that would need a hole in an exception cannot be expressed there and is a problem.
 pub(super) fn v1_writes(place: usize, rules: &[DeviceRule], rootless: bool, problems: &mut Vec<Problem>) -> Vec<Write> {

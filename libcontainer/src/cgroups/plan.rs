@@ -136,6 +136,8 @@ pub struct CgroupPlan {
     pub wanted_controllers: Vec<String>,
     /// The v2 device filter, attached in [`Phase::Limits`]; a `rootless` one without CAP_BPF does without it.
     pub device_program: Option<Vec<Instruction>>,
+    /// Place of a rule that such a one may not do without.
+    pub device_denial: Option<String>,
     /// See [`Request::rootless`].
     pub rootless: bool,
     /// See [`Request::owner`].
@@ -202,6 +204,7 @@ impl CgroupPlan {
         if let Some(place) = self.places.iter().position(|p| p.has("devices")) {
             self.writes.extend(devices::v1_writes(place, &rules, request.rootless, problems));
         } else if self.places.iter().any(Place::is_v2) {
+            self.device_denial = devices::denial(&rules);
             self.device_program = Some(device_program::compile(&rules));
         } else if !self.places.is_empty() {
             let message =
