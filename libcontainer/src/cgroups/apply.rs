@@ -118,7 +118,7 @@ impl Cgroup {
         self.opened.last().filter(|o| o.stored.controllers.is_empty())
     }
 
-    /// Performs the writes of one phase; the v2 device program belongs to [`Phase::Limits`].
+    /// Performs the writes of one phase; the v2 device program belongs to [`CgroupPlan::program_phase`].
     ///
     /// # Errors
     /// `ErrorKind::Kernel` with file, value, pointer and hint.
@@ -131,7 +131,7 @@ impl Cgroup {
         });
         done.map_err(marked)?;
         match (&plan.device_program, self.v2()) {
-            (Some(program), Some(at)) if phase == Phase::Limits => match attach_program(at, program) {
+            (Some(program), Some(at)) if phase == plan.program_phase() => match attach_program(at, program) {
                 // Without privileges over the host there is neither this program nor a node that it could be about.
                 Err(e) if e.code == PERMISSION && (plan.rootless || host::in_user_namespace()) => {
                     plan.device_denial.as_ref().map_or(Ok(()), |rule| Err(e.at(rule.clone())))

@@ -5,7 +5,7 @@
 //! no copy). Its descriptor is close-on-exec: left open, a container with CAP_SYS_ADMIN could make the mount writable
 //! again. Where the caller may not clone mounts, a sealed memfd with a copy of the binary serves.
 //!
-//! The static program has done the first way in its very first instructions ([`crate::sys::entry`]); what is here serves
+//! The static program has done the first way in its very first instructions (`sys::entry`); what is here serves
 //! other builds, and hosts where that way failed.
 
 use std::ffi::CString;

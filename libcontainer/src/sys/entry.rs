@@ -1,162 +1,277 @@
 //! The first instructions of the static program, before it is relocated and libc and std have started.
 //!
 //! A command that enters a container is executed twice, the second time from a read-only view of its binary
-//! ([`crate::process::seal`]). The first start needs nothing of the program but this: done here it touches 5 pages of the
-//! file instead of 38, and relocates none of its data. Whatever is not plain success is left to `seal::ensure`, which
-//! knows the other ways and has the words.
+//! ([`crate::process::seal`]). The first start needs nothing of the program but this: done here it touches 5 pages instead
+//! of 38, and relocates no data. Whatever is not plain success is left to `seal::ensure`, which knows the other ways and has
+//! the words.
 //!
-//! The binary's build script makes `wherry_entry` the address where the kernel starts it. No instruction here may need
-//! relocated data, thread-local storage or a function of libc: hence the system calls by hand, and byte strings that are
-//! passed one by one instead of in a table.
+//! The binary's build script makes `wherry_entry` the address where the kernel starts it. Nothing may be called here and no
+//! table be read, since their addresses are not relocated yet, whatever the compiler makes of it: hence assembler.
+//! execve(2), open_tree(2), mount_setattr(2), execveat(2); the stack: linux v6.18 fs/binfmt_elf.c create_elf_tables().
 
-use std::arch::{asm, global_asm};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::arch::global_asm;
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use libc::c_long;
+use crate::sys::mount::{MOUNT_ATTR_RDONLY, MountAttr};
 
-static SEALED: AtomicBool = AtomicBool::new(false);
+/// 1 when the entry saw a read-only mount.
+static SEALED: AtomicU8 = AtomicU8::new(0);
 
 /// Whether the program was found to run from a read-only view of its file when it started. False says nothing.
 pub(crate) fn started_sealed() -> bool {
-    SEALED.load(Ordering::Relaxed)
+    SEALED.load(Ordering::Relaxed) != 0
 }
+
+// The layout that the code below writes: attr_set first.
+const _: () = assert!(offset_of!(MountAttr, attr_set) == 0 && size_of::<MountAttr>() == 32);
 
 #[cfg(target_arch = "x86_64")]
 global_asm!(
+    ".pushsection .text.wherry_entry, \"ax\", @progbits",
     ".globl wherry_entry",
     ".hidden wherry_entry",
     ".type wherry_entry, @function",
     "wherry_entry:",
-    // rdx is the loader's exit function in a dynamic program (x86-64 psABI 3.4.1); _start wants it.
-    "push rdx",
-    "sub rsp, 8",
-    "lea rdi, [rsp + 16]",
-    "call {seal}",
-    "add rsp, 8",
-    "pop rdx",
+    // r12 = argc, r13 = argv, r14 = envp, which follows argv's NULL.
+    "mov r12, [rsp]",
+    "lea r13, [rsp + 8]",
+    "lea r14, [r13 + r12 * 8 + 8]",
+    "mov ebx, 1",
+    // Is one of argv[1..] "run", "exec" or "create"? Four bytes at a time, the NUL among them: the program's name and eight
+    // zero bytes lie above all arguments on the stack, so reading past the end of a short one is no fault.
+    "4:",
+    "cmp rbx, r12",
+    "jae 9f",
+    "mov rsi, [r13 + rbx * 8]",
+    "inc rbx",
+    "mov eax, [rsi]",
+    "cmp eax, 0x006e7572", // "run\0"
+    "je 6f",
+    "cmp eax, 0x63657865", // "exec"
+    "jne 5f",
+    "cmp byte ptr [rsi + 4], 0",
+    "je 6f",
+    "5:",
+    "cmp eax, 0x61657263", // "crea"
+    "jne 4b",
+    "cmp dword ptr [rsi + 3], 0x00657461", // "ate\0"
+    "jne 4b",
+    // ebx = open("/proc/self/exe"), r15 = fstatfs of it.
+    "6:",
+    "sub rsp, {frame}",
+    "mov edi, {here}",
+    "lea rsi, [rip + 2f]",
+    "mov edx, {path_only}",
+    "xor r10d, r10d",
+    "mov eax, {openat}",
+    "syscall",
+    "test eax, eax",
+    "js 8f",
+    "mov ebx, eax",
+    "mov edi, ebx",
+    "mov rsi, rsp",
+    "mov eax, {fstatfs}",
+    "syscall",
+    "mov r15, rax",
+    "mov edi, ebx",
+    "mov eax, {close}",
+    "syscall",
+    "test r15, r15",
+    "jnz 8f",
+    "test byte ptr [rsp + {flags}], {read_only}",
+    "jz 7f",
+    "mov byte ptr [rip + {sealed}], 1",
+    "jmp 8f",
+    // ebx = a clone of the mount, made read-only; asked again, because a kernel that lies would execute us for ever.
+    "7:",
+    "mov edi, {here}",
+    "lea rsi, [rip + 2f]",
+    "mov edx, {clone}",
+    "mov eax, {open_tree}",
+    "syscall",
+    "test eax, eax",
+    "js 8f",
+    "mov ebx, eax",
+    "mov qword ptr [rsp], {rdonly}",
+    "mov qword ptr [rsp + 8], 0",
+    "mov qword ptr [rsp + 16], 0",
+    "mov qword ptr [rsp + 24], 0",
+    "mov edi, ebx",
+    "lea rsi, [rip + 3f]",
+    "mov edx, {empty_path}",
+    "mov r10, rsp",
+    "mov r8d, {attr_size}",
+    "mov eax, {mount_setattr}",
+    "syscall",
+    "test rax, rax",
+    "jnz 75f",
+    "mov edi, ebx",
+    "mov rsi, rsp",
+    "mov eax, {fstatfs}",
+    "syscall",
+    "test rax, rax",
+    "jnz 75f",
+    "test byte ptr [rsp + {flags}], {read_only}",
+    "jz 75f",
+    "mov edi, ebx",
+    "lea rsi, [rip + 3f]",
+    "mov rdx, r13",
+    "mov r10, r14",
+    "mov r8d, {empty_path}",
+    "mov eax, {execveat}",
+    "syscall",
+    "75:",
+    "mov edi, ebx",
+    "mov eax, {close}",
+    "syscall",
+    "8:",
+    "add rsp, {frame}",
+    // musl's _start takes nothing but the stack pointer.
+    "9:",
     "jmp _start",
-    seal = sym seal,
+    "2: .asciz \"/proc/self/exe\"",
+    "3: .asciz \"\"",
+    ".popsection",
+    frame = const size_of::<libc::statfs64>().next_multiple_of(16),
+    flags = const offset_of!(libc::statfs64, f_flags),
+    attr_size = const size_of::<MountAttr>(),
+    sealed = sym SEALED,
+    here = const libc::AT_FDCWD,
+    path_only = const libc::O_PATH | libc::O_CLOEXEC,
+    clone = const libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC,
+    read_only = const libc::ST_RDONLY,
+    rdonly = const MOUNT_ATTR_RDONLY,
+    empty_path = const libc::AT_EMPTY_PATH,
+    openat = const libc::SYS_openat,
+    fstatfs = const libc::SYS_fstatfs,
+    close = const libc::SYS_close,
+    open_tree = const libc::SYS_open_tree,
+    mount_setattr = const libc::SYS_mount_setattr,
+    execveat = const libc::SYS_execveat,
 );
 
 #[cfg(target_arch = "aarch64")]
 global_asm!(
+    ".pushsection .text.wherry_entry, \"ax\", %progbits",
+    ".balign 4",
     ".globl wherry_entry",
     ".hidden wherry_entry",
     ".type wherry_entry, %function",
     "wherry_entry:",
-    "str x0, [sp, #-16]!",
-    "add x0, sp, #16",
-    "bl {seal}",
-    "ldr x0, [sp], #16",
+    // The same steps as above. x19 = argc, x20 = argv, x21 = envp, x22 = the descriptor.
+    "ldr x19, [sp]",
+    "add x20, sp, #8",
+    "add x21, x20, x19, lsl #3",
+    "add x21, x21, #8",
+    "mov x23, #1",
+    "4:",
+    "cmp x23, x19",
+    "b.hs 9f",
+    "ldr x1, [x20, x23, lsl #3]",
+    "add x23, x23, #1",
+    "ldr w2, [x1]",
+    "ldr w3, =0x006e7572", // "run\0"
+    "cmp w2, w3",
+    "b.eq 6f",
+    "ldr w3, =0x63657865", // "exec"
+    "cmp w2, w3",
+    "b.ne 5f",
+    "ldrb w3, [x1, #4]",
+    "cbz w3, 6f",
+    "5:",
+    "ldr w3, =0x61657263", // "crea"
+    "cmp w2, w3",
+    "b.ne 4b",
+    "ldur w2, [x1, #3]",
+    "ldr w3, =0x00657461", // "ate\0"
+    "cmp w2, w3",
+    "b.ne 4b",
+    "6:",
+    "sub sp, sp, #{frame}",
+    "mov x0, #{here}",
+    "adr x1, 2f",
+    "ldr w2, ={path_only}",
+    "mov x3, xzr",
+    "mov x8, #{openat}",
+    "svc #0",
+    "tbnz w0, #31, 8f",
+    "mov w22, w0",
+    "mov x1, sp",
+    "mov x8, #{fstatfs}",
+    "svc #0",
+    "mov x24, x0",
+    "mov w0, w22",
+    "mov x8, #{close}",
+    "svc #0",
+    "cbnz x24, 8f",
+    "ldr x2, [sp, #{flags}]",
+    "tbz x2, #0, 7f",
+    "adrp x2, {sealed}",
+    "add x2, x2, :lo12:{sealed}",
+    "mov w3, #1",
+    "strb w3, [x2]",
+    "b 8f",
+    "7:",
+    "mov x0, #{here}",
+    "adr x1, 2f",
+    "ldr w2, ={clone}",
+    "mov x8, #{open_tree}",
+    "svc #0",
+    "tbnz w0, #31, 8f",
+    "mov w22, w0",
+    "mov x2, #{rdonly}",
+    "stp x2, xzr, [sp]",
+    "stp xzr, xzr, [sp, #16]",
+    "adr x1, 3f",
+    "mov x2, #{empty_path}",
+    "mov x3, sp",
+    "mov x4, #{attr_size}",
+    "mov x8, #{mount_setattr}",
+    "svc #0",
+    "cbnz x0, 75f",
+    "mov w0, w22",
+    "mov x1, sp",
+    "mov x8, #{fstatfs}",
+    "svc #0",
+    "cbnz x0, 75f",
+    "ldr x2, [sp, #{flags}]",
+    "tbz x2, #0, 75f",
+    "mov w0, w22",
+    "adr x1, 3f",
+    "mov x2, x20",
+    "mov x3, x21",
+    "mov x4, #{empty_path}",
+    "mov x8, #{execveat}",
+    "svc #0",
+    "75:",
+    "mov w0, w22",
+    "mov x8, #{close}",
+    "svc #0",
+    "8:",
+    "add sp, sp, #{frame}",
+    "9:",
     "b _start",
-    seal = sym seal,
+    ".ltorg",
+    "2: .asciz \"/proc/self/exe\"",
+    "3: .asciz \"\"",
+    ".popsection",
+    frame = const size_of::<libc::statfs64>().next_multiple_of(16),
+    flags = const offset_of!(libc::statfs64, f_flags),
+    attr_size = const size_of::<MountAttr>(),
+    sealed = sym SEALED,
+    here = const libc::AT_FDCWD,
+    path_only = const libc::O_PATH | libc::O_CLOEXEC,
+    clone = const libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC,
+    rdonly = const MOUNT_ATTR_RDONLY,
+    empty_path = const libc::AT_EMPTY_PATH,
+    openat = const libc::SYS_openat,
+    fstatfs = const libc::SYS_fstatfs,
+    close = const libc::SYS_close,
+    open_tree = const libc::SYS_open_tree,
+    mount_setattr = const libc::SYS_mount_setattr,
+    execveat = const libc::SYS_execveat,
 );
 
-/// syscalls(2) with up to five arguments: the result, or minus errno.
-#[inline(always)]
-fn call(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
-    let result: isize;
-    // SAFETY: the kernel's convention for system calls. Those made here read the NUL-terminated strings, arrays and
-    // structures that `seal` passes, all of which live during the call, and write into none but its `statfs`.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack),
-        );
-    }
-    // SAFETY: as above.
-    #[cfg(target_arch = "aarch64")]
-    unsafe {
-        asm!(
-            "svc 0",
-            in("x8") number,
-            inlateout("x0") a => result,
-            in("x1") b, in("x2") c, in("x3") d, in("x4") e,
-            options(nostack),
-        );
-    }
-    result
-}
-
-/// Whether the string at `text` is `word`, which ends in NUL.
-#[inline(always)]
-fn is(text: *const u8, word: &[u8]) -> bool {
-    let mut at = 0;
-    while at < word.len() {
-        // SAFETY: `text` is an argument of the program, NUL-terminated and never freed; the loop ends at the first byte that
-        // differs, so it reads no byte behind that NUL. Volatile: the compiler must not make this a call of memcmp.
-        if unsafe { text.add(at).read_volatile() } != word[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
-/// Whether the mount of the open file is read-only; fstatfs(2).
-#[inline(always)]
-fn read_only(fd: usize) -> bool {
-    // SAFETY: a structure of integers, for which zero is a value.
-    let mut facts: libc::statfs64 = unsafe { std::mem::zeroed() };
-    let result = call(libc::SYS_fstatfs, fd, (&raw mut facts) as usize, 0, 0, 0);
-    result == 0 && facts.f_flags as u64 & libc::ST_RDONLY != 0
-}
-
-/// Executes the program anew from a read-only view of its file, if it was called for a command that enters a container
-/// and does not run from such a view yet. `stack` is what the kernel left there: argc, argv, NULL, envp, NULL.
-extern "C" fn seal(stack: *const usize) {
-    // SAFETY: the kernel puts argc there, and argc pointers and a NULL behind it, and the environment behind these
-    // (execve(2), load_elf_binary); nobody has changed it yet.
-    let (argv, envp) = unsafe { (stack.add(1), stack.add(1 + *stack + 1)) };
-    let mut enters = false;
-    let mut next = argv;
-    loop {
-        // SAFETY: `next` walks argv up to its NULL.
-        let argument = unsafe { *next } as *const u8;
-        if argument.is_null() {
-            break;
-        }
-        enters |= next != argv && (is(argument, b"create\0") || is(argument, b"run\0") || is(argument, b"exec\0"));
-        next = next.wrapping_add(1);
-    }
-    if !enters {
-        return;
-    }
-    let path = c"/proc/self/exe".as_ptr() as usize;
-    let here = libc::AT_FDCWD as usize;
-    let exe = call(libc::SYS_openat, here, path, (libc::O_PATH | libc::O_CLOEXEC) as usize, 0, 0);
-    if exe < 0 {
-        return;
-    }
-    let sealed = read_only(exe as usize);
-    call(libc::SYS_close, exe as usize, 0, 0, 0, 0);
-    if sealed {
-        SEALED.store(true, Ordering::Relaxed);
-        return;
-    }
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    let tree = call(libc::SYS_open_tree, here, path, flags as usize, 0, 0);
-    if tree < 0 {
-        return;
-    }
-    let attributes = crate::sys::mount::MountAttr { attr_set: crate::sys::mount::MOUNT_ATTR_RDONLY, ..Default::default() };
-    let empty = c"".as_ptr() as usize;
-    let result = call(
-        libc::SYS_mount_setattr,
-        tree as usize,
-        empty,
-        libc::AT_EMPTY_PATH as usize,
-        (&raw const attributes) as usize,
-        size_of_val(&attributes),
-    );
-    // Asked again, because a kernel that lies would have us executed for ever.
-    if result == 0 && read_only(tree as usize) {
-        call(libc::SYS_execveat, tree as usize, empty, argv as usize, envp as usize, libc::AT_EMPTY_PATH as usize);
-    }
-    call(libc::SYS_close, tree as usize, 0, 0, 0, 0);
-}
-
+#[cfg(target_arch = "aarch64")]
+const _: () = assert!(libc::ST_RDONLY == 1);
