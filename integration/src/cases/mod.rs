@@ -44,6 +44,7 @@ mod stdio;
 mod trace;
 mod unsupported;
 mod update;
+mod update_order;
 mod userns;
 
 use crate::container::Lab;
@@ -108,6 +109,7 @@ pub fn all() -> Vec<Case> {
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        update_order::cases(),
         userns::cases(),
     ]
     .into_iter()

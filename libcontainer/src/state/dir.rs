@@ -344,6 +344,12 @@ pub struct Pending<'d> {
 }
 
 impl Pending<'_> {
+    /// Removes the file again.
+    pub fn discard(self) {
+        // What stays is written over by the next one.
+        let _ = self.dir.unlink(&self.temporary);
+    }
+
     /// Gives the file its name, replacing an older one.
     ///
     /// # Errors
