@@ -193,32 +193,34 @@ impl Program {
     /// Puts the answers that are waited for here, out of the way of what follows.
     fn place_answers(&mut self) {
         let over = self.push(JUMP, 0, 0);
-        self.answers(&[false, true]);
+        for allow in [false, true] {
+            if self.awaited(allow) {
+                self.answer(allow);
+            }
+        }
         self.land(over);
     }
 
-    fn answers(&mut self, which: &[bool]) {
-        for allow in which {
-            let (wait, rest): (Vec<_>, Vec<_>) = self.jumps.iter().partition(|(_, a)| a == allow);
-            if wait.is_empty() {
-                continue;
-            }
-            wait.into_iter().for_each(|(at, _)| self.land(at));
-            self.jumps = rest;
-            self.push(MOVE_CONSTANT, RESULT, i32::from(*allow));
-            self.push(EXIT, 0, 0);
+    /// What no rule decided, and the other answer where a jump needs it: the verifier refuses one that is not reached.
+    fn finish(&mut self, allow: bool) {
+        self.answer(allow);
+        if self.awaited(!allow) {
+            self.answer(!allow);
         }
     }
 
-    /// What no rule decided.
-    fn finish(&mut self, allow: bool) {
-        let wait = std::mem::take(&mut self.jumps);
-        let (same, other): (Vec<_>, Vec<_>) = wait.into_iter().partition(|(_, a)| *a == allow);
-        same.into_iter().for_each(|(at, _)| self.land(at));
+    fn awaited(&self, allow: bool) -> bool {
+        self.jumps.iter().any(|(_, a)| *a == allow)
+    }
+
+    /// An answer, and the landing of all jumps that wait for it.
+    fn answer(&mut self, allow: bool) {
+        let (wait, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.jumps).into_iter().partition(|(_, a)| *a == allow);
+        self.jumps = rest;
+        wait.into_iter().for_each(|(at, _)| self.land(at));
         self.push(MOVE_CONSTANT, RESULT, i32::from(allow));
         self.push(EXIT, 0, 0);
-        self.jumps = other;
-        self.answers(&[!allow]);
     }
 }
 
