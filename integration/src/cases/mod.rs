@@ -41,6 +41,7 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod top;
 mod trace;
 mod unsupported;
 mod update;
@@ -106,6 +107,7 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        top::cases(),
         trace::cases(),
         unsupported::cases(),
         update::cases(),
