@@ -42,6 +42,7 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod top;
 mod trace;
 mod unsupported;
 mod update;
@@ -107,6 +108,7 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        top::cases(),
         trace::cases(),
         unsupported::cases(),
         update::cases(),

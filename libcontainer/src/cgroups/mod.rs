@@ -39,5 +39,6 @@ pub use oom_watch::OomWatch;
 pub use permission::{PERMISSION, Refusal, refusal};
 pub use plan::{CgroupPlan, MountView, Phase, Place, Request, Rule, Write};
 pub use stats::metrics::{Family, Kind, Number, Sample};
+pub use stats::usage::Usage;
 pub use stored::{Stored, StoredPlace};
 pub use update::UpdatePlan;
