@@ -10,6 +10,7 @@ mod crash;
 mod data;
 mod decisions;
 mod devices;
+mod error_lines;
 mod errors;
 mod exec;
 mod features_document;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Case> {
         data::cases(),
         decisions::cases(),
         devices::cases(),
+        error_lines::cases(),
         errors::cases(),
         exec::cases(),
         features_document::cases(),

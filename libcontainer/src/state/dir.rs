@@ -303,6 +303,7 @@ impl StateDir {
 fn exists(root_path: &Path, id: &str) -> Error {
     let text = format!("container with given ID already exists (id {id}, root {})", root_path.display());
     Error::new(ErrorKind::Exists, "exists", text)
+        .hint("use another id, or delete the old one (--force, should it be left over)")
 }
 
 fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
