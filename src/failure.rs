@@ -58,7 +58,8 @@ fn fields(usage: bool, cause: Option<&Error>) -> Vec<(&'static str, Value)> {
     if !error.pointer.is_empty() {
         fields.push(("pointer", error.pointer.as_str().into()));
     }
-    if let Some(hint) = &error.hint {
+    // The first problem's is in the message with it.
+    if let Some(hint) = error.hint.as_ref().or_else(|| error.problems.first()?.hint.as_ref()) {
         fields.push(("hint", hint.as_str().into()));
     }
     if error.problems.len() > 1 {

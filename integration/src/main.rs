@@ -5,7 +5,7 @@
 //! - `WHERRY_VIEW=v1|v2` the cgroup tree that the tests see, instead of the machine's own;
 //! - `WHERRY_SEED=n` the moments at which `crash::*` kills, as printed by a failure;
 //! - `WHERRY_PATIENCE=n` multiplies every time limit, for machines that are n times slower than real ones;
-//! - `RUNTIME_PLANT=path` a binary that fails in its child as `WHERRY_PLANT=panic|alloc` says;
+//! - `RUNTIME_PLANT=path` a binary that fails in its child as `WHERRY_PLANT=panic|alloc|screen` says;
 //! - `WHERRY_WRITE_DOCS=1` writes the table of differences into docs/differences-from-runc.md, the acceptance rows to
 //!   docs/conformance.md, and ends.
 //!

@@ -286,21 +286,29 @@ fn plan_time(offsets: &Map<'_, TimeOffset>, out: &mut NamespacePlan, problems: &
 pub fn open_one(join: &Join) -> Result<OwnedFd> {
     let word = KINDS.iter().find(|k| k.flag == join.flag).map_or("", |k| k.word);
     let path = join.path.to_string_lossy();
-    let fail = |e| Error::kernel(format!("open {word} namespace {path}"), e).at(&*join.pointer);
+    let fail = |e| {
+        let e = Error::kernel(format!("open {word} namespace {path}"), e).at(&*join.pointer);
+        match e.errno {
+            libc::ENOENT => {
+                e.hint("the process that it belonged to has ended, or nobody has bound it there: see lsns(8)")
+            }
+            libc::EACCES => e.hint("only who may trace the process may look at its namespaces"),
+            _ => e,
+        }
+    };
+    let wrong = |why: &str| {
+        let e = Error::kernel(format!("join {word} namespace {path}: {why}"), nix::errno::Errno::EINVAL);
+        e.at(&*join.pointer).hint(format!(
+            "name a {word} namespace: a file of /proc/PID/ns, or one that ip-netns(8) or the like has bound"
+        ))
+    };
     // O_NONBLOCK: a FIFO in place of a namespace file must not hold us up.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let fd = openat(AT_FDCWD, join.path.as_c_str(), flags, Mode::empty()).map_err(fail)?;
     match ns::namespace_type(fd.as_fd()) {
         Ok(flag) if flag == join.flag => Ok(fd),
-        Ok(_) => Err(Error::kernel(
-            format!("join {word} namespace {path}: it is of another type"),
-            nix::errno::Errno::EINVAL,
-        )
-        .at(&*join.pointer)),
-        Err(_) => {
-            Err(Error::kernel(format!("join {word} namespace {path}: not a namespace file"), nix::errno::Errno::EINVAL)
-                .at(&*join.pointer))
-        }
+        Ok(_) => Err(wrong("it is of another type")),
+        Err(_) => Err(wrong("not a namespace file")),
     }
 }
 

@@ -212,6 +212,14 @@ const EVENTS: &[Flag] = &[
     value("format", "FORMAT", "json (default), or with --stats openmetrics"),
 ];
 
+const TOP: &[Flag] = &[
+    value("interval", "DURATION", "time between two pages, as 1s (default) or 250ms").short('d'),
+    value("sort", "ORDER", "sort by cpu (default), memory, pids, io or id").short('s'),
+    switch("once", "print one table and end; what happens without a terminal on stdout too"),
+    switch("batch", "print table after table, an empty line between them").short('b'),
+    value("iterations", "N", "end after N pages or tables").short('n'),
+];
+
 const UPDATE: &[Flag] = &[
     value("resources", "FILE", "a LinuxResources document, - for stdin; all other limits are then ignored").short('r'),
     value("blkio-weight", "N", "block I/O weight, 10 to 1000"),
@@ -328,6 +336,22 @@ pub const COMMANDS: &[Command] = &[
                container. With --stats --format openmetrics: one exposition in the text format of OpenMetrics 1.0.",
         examples: &[("wherry events --stats --format openmetrics web", "a scrape for Prometheus")],
         ..plain("events", "print statistics and out-of-memory events", run::events::run)
+    },
+    Command {
+        positionals: "",
+        arity: (0, Some(0)),
+        flags: &[TOP],
+        text: "Shows what each container that is not stopped uses: processor time in percent of one processor, memory (the page \
+               cache included) and how much of its limit that is, tasks, bytes read from and written to block devices per \
+               second, and PSI: the share of the last ten seconds in which some task waited for the processor, memory or \
+               I/O, in percent. What the host does not count, and what has no limit, is a dash. Rates are those of the time \
+               between two looks, so that a single table takes one interval. On a narrow terminal some columns are left out. \
+               Keys: c, m, p, i and n sort by processor, memory, tasks, I/O and id; q ends.",
+        examples: &[
+            ("wherry top --interval 5s --sort memory", "who grows"),
+            ("wherry top --once | sort -rhk3", "one table, for other programs"),
+        ],
+        ..plain("top", "watch what the containers use", run::top::run)
     },
     Command {
         positionals: "[BUNDLE]",

@@ -10,6 +10,7 @@ mod crash;
 mod data;
 mod decisions;
 mod devices;
+mod error_lines;
 mod errors;
 mod exec;
 mod features_document;
@@ -41,9 +42,11 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod top;
 mod trace;
 mod unsupported;
 mod update;
+mod update_order;
 mod userns;
 
 use crate::container::Lab;
@@ -74,6 +77,7 @@ pub fn all() -> Vec<Case> {
         data::cases(),
         decisions::cases(),
         devices::cases(),
+        error_lines::cases(),
         errors::cases(),
         exec::cases(),
         features_document::cases(),
@@ -105,9 +109,11 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        top::cases(),
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        update_order::cases(),
         userns::cases(),
     ]
     .into_iter()

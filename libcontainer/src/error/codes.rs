@@ -51,6 +51,7 @@ pub const CODES: &[Row] = &[
     row("cpu-affinity", "execCPUAffinity cannot be used", "a list of CPUs that is none or names none of the host", "correct the list"),
     row("cwd", "process.cwd is missing or relative", WRITER, CORRECT),
     row("device", "an entry of linux.devices cannot be made", WRITER, CORRECT),
+    row("device-program", "an update of device rules does not find the container's own program", "a hook or another program put its own in its place", "change the rules there, or make the container anew"),
     row("device-rule", "a device rule has a wrong word or number", WRITER, CORRECT),
     row("device-rule-hole", "a deny rule that cgroup v1 cannot express", "a wildcard was allowed before", "order or split the rules"),
     row("env", "an environment entry is not NAME=value", WRITER, CORRECT),
@@ -135,10 +136,15 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
+    use nix::errno::Errno;
+
     use super::*;
+    use crate::process::remedy;
 
     const BEGIN: &str = "<!-- rows: begin (written by WHERRY_WRITE_DOCS=1 cargo test -p wherry-container codes) -->\n";
     const END: &str = "<!-- rows: end -->\n";
+    const REMEDIES_BEGIN: &str = "<!-- remedies: begin (written as the rows above) -->\n";
+    const REMEDIES_END: &str = "<!-- remedies: end -->\n";
 
     fn rows() -> String {
         let mut out = String::from("| code | meaning | usual cause | what to do |\n|---|---|---|---|\n");
@@ -148,16 +154,45 @@ mod tests {
         out
     }
 
+    /// Both tables of remedies, in the words of the steps.
+    fn remedies() -> String {
+        let mut out = String::from("| step | errno | hint |\n|---|---|---|\n");
+        for row in remedy::REMEDIES {
+            let errno = if row.errno == Errno::UnknownErrno { "none".to_owned() } else { format!("{:?}", row.errno) };
+            let detail = if row.detail.is_empty() { String::new() } else { format!(", \"{}\"", row.detail) };
+            out.push_str(&format!("| {} | {errno}{detail} | {} |\n", words(row.kind), row.remedy));
+        }
+        for (stage, errno, remedy) in crate::lifecycle::remedy::REMEDIES {
+            out.push_str(&format!("| runtime: {stage} | {errno:?} | {remedy} |\n"));
+        }
+        out
+    }
+
+    /// `FindProgram` as `find program`.
+    fn words(kind: remedy::Kind) -> String {
+        let mut out = String::new();
+        for letter in format!("{kind:?}").chars() {
+            if letter.is_ascii_uppercase() && !out.is_empty() {
+                out.push(' ');
+            }
+            out.push(letter.to_ascii_lowercase());
+        }
+        out
+    }
+
     #[test]
     fn the_page_on_errors_has_exactly_these_rows() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
-        let page = std::fs::read_to_string(path).unwrap();
-        let (head, rest) = page.split_once(BEGIN).expect("the page marks where its rows begin");
-        let (old, tail) = rest.split_once(END).expect("the page marks where its rows end");
-        if std::env::var_os("WHERRY_WRITE_DOCS").is_some() {
-            std::fs::write(path, [head, BEGIN, &rows(), END, tail].concat()).unwrap();
-        } else {
-            assert_eq!(old, rows(), "WHERRY_WRITE_DOCS=1 cargo test -p wherry-container codes writes them anew");
+        let mut page = std::fs::read_to_string(path).unwrap();
+        for (begin, end, rows) in [(BEGIN, END, rows()), (REMEDIES_BEGIN, REMEDIES_END, remedies())] {
+            let (head, rest) = page.split_once(begin).expect("the page marks where its rows begin");
+            let (old, tail) = rest.split_once(end).expect("the page marks where its rows end");
+            if std::env::var_os("WHERRY_WRITE_DOCS").is_some() {
+                page = [head, begin, &rows, end, tail].concat();
+                std::fs::write(path, &page).unwrap();
+            } else {
+                assert_eq!(old, rows, "WHERRY_WRITE_DOCS=1 cargo test -p wherry-container codes writes them anew");
+            }
         }
     }
 

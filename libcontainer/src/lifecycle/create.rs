@@ -267,7 +267,7 @@ impl Creation {
         if plan.namespaces.has(namespaces::USER) {
             raise_own_limits(&plan.process.rlimits);
         }
-        let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
+        let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup, &plan.steps);
         let mut rootfs = Rootfs::new(&plan.rootfs);
         if let Some(ids) = plan.namespaces.root_ids() {
             trace::span(|| "open bind sources", || open_hidden_sources(&mut rootfs, &mut plan.steps, ids))?;
@@ -366,20 +366,19 @@ impl Creation {
         }
     }
 
-    /// Adds what the child cannot know: that the kernel killed it for memory.
+    /// Adds what the child cannot know: that the kernel killed it, or a hook of its, for memory.
     fn explain(&self, e: Error) -> Error {
         let limit = self.prepared.plan.cgroup.as_ref().and_then(crate::cgroups::CgroupPlan::memory_limit);
-        match (e.code, limit) {
-            ("child-died", Some(limit)) if self.stored.as_ref().is_some_and(Stored::oom_killed) => {
-                let peak = self.stored.as_ref().and_then(Stored::memory_peak);
-                let peak = peak.map(|bytes| format!(", the peak was {bytes}")).unwrap_or_default();
-                let text =
-                    format!("container init was OOM-killed (memory limit too low?): the limit is {limit} bytes{peak}");
-                let e = Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit");
-                e.hint("raise the limit above what the set-up itself needs")
-            }
-            _ => e,
+        let may_be_memory = matches!(e.code, "child-died" | "hook");
+        let (Some(limit), Some(stored), true) = (limit, &self.stored, may_be_memory) else { return e };
+        if !stored.oom_killed() {
+            return e;
         }
+        let who = if e.code == "hook" { format!("{}: ", e.message) } else { "container init was ".to_owned() };
+        let peak = stored.memory_peak().map(|bytes| format!(", the peak was {bytes}")).unwrap_or_default();
+        let text = format!("{who}OOM-killed (memory limit too low?): the limit is {limit} bytes{peak}");
+        let e = Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit");
+        e.hint("raise the limit above what the set-up itself needs")
     }
 
     /// This process is the binary, or the library's worker: one thread, and all ours.

@@ -308,7 +308,7 @@ impl Launch<'_> {
 
     fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
-        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup, or_move: false };
+        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup, or_move: None };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
         let console_socket = self.console.take();

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::remedy::with_remedy;
 use crate::error::Result;
 use crate::process::steps::Act;
 use crate::trace;
@@ -315,9 +316,9 @@ impl fmt::Display for ParentStage {
 /// Does a stage of the parent's work.
 ///
 /// # Errors
-/// Those of `act`.
+/// Those of `act`, with a hint where the table of remedies has one.
 pub(crate) fn staged<T>(stage: ParentStage, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    trace::span(|| stage, act)
+    trace::span(|| stage, act).map_err(|e| with_remedy(stage, e))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod mount_ids;
 pub mod parent;
 pub mod plan;
 mod program;
+pub mod remedy;
 pub mod seal;
 pub mod steps;
 

@@ -1,22 +1,20 @@
 //! The parent's side: one clone3 with what must surround it, id maps, and the conversation with the child.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
-use super::attributes;
-use super::message::{Channel, FromChild, pair};
+use super::message::{Channel, FromChild, Text, pair};
+use super::remedy::remedy;
 use super::steps::{Act, Step};
-use crate::error::{Error, ErrorKind, Result};
-use crate::mounts::step::Fs;
+use crate::error::{Error, ErrorKind, PROGRAM, Result};
 use crate::namespaces::{self, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
-use crate::rootfs;
 use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
@@ -48,13 +46,18 @@ pub struct CloneRequest<'a> {
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
     /// When the kernel refuses that, the child moves itself by cgroup.procs (delegated trees, where the rules for the
-    /// two differ).
-    pub or_move: bool,
+    /// two differ); a refusal of that is one of the step at this index.
+    pub or_move: Option<usize>,
 }
 
 impl<'a> CloneRequest<'a> {
-    /// The request that `plan` amounts to.
-    pub fn for_init(plan: &'a NamespacePlan, joined: &'a [OwnedFd], into_cgroup: Option<BorrowedFd<'a>>) -> Self {
+    /// The request that `plan` amounts to; `steps` is what the child will do.
+    pub fn for_init(
+        plan: &'a NamespacePlan,
+        joined: &'a [OwnedFd],
+        into_cgroup: Option<BorrowedFd<'a>>,
+        steps: &[Step],
+    ) -> Self {
         let around = plan.join.iter().zip(joined).filter(|(j, _)| plan.parent_joins(j));
         CloneRequest {
             // Below a joined user namespace the child forks once more, with these flags, when it is there.
@@ -63,7 +66,7 @@ impl<'a> CloneRequest<'a> {
             time_offsets: (plan.new & namespaces::TIME != 0 && !plan.child_makes_time())
                 .then_some(plan.time_offsets.as_str()),
             into_cgroup,
-            or_move: true,
+            or_move: steps.iter().position(|s| matches!(s.act, Act::Attach)),
         }
     }
 }
@@ -77,18 +80,22 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
     let back = own_namespaces(request)?;
     let entered = enter(request);
-    let mut moves = false;
+    let mut moves = None;
     let cloned = entered.and_then(|()| match clone3(request.flags, request.into_cgroup) {
-        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP) if request.or_move && request.into_cgroup.is_some() => {
-            moves = true;
+        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP)
+            if request.or_move.is_some() && request.into_cgroup.is_some() =>
+        {
+            moves = request.into_cgroup.zip(request.or_move).map(|(dir, step)| (dir, step, procs_of(dir)));
             clone3(request.flags, None).map_err(|e| clone_error(request, e))
         }
         other => other.map_err(|e| clone_error(request, e)),
     });
     if let Ok(Cloned::Child) = cloned {
         drop(ours);
-        if moves && let Err(e) = request.into_cgroup.map_or(Ok(()), move_by_procs) {
-            theirs.failed(0, e as i32, b"write 0 to cgroup.procs");
+        if let Some((cgroup, step, path)) = &moves
+            && let Err(e) = move_by_procs(*cgroup)
+        {
+            theirs.failed(*step, e as i32, Text::from_args(format_args!("write 0 to {path}")).as_bytes());
             exit_group(255);
         }
         child(theirs);
@@ -111,10 +118,21 @@ fn move_by_procs(cgroup: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     nix::unistd::write(&procs, b"0").map(drop)
 }
 
+/// The file that tells of the processes of a cgroup, for errors.
+fn procs_of(cgroup: BorrowedFd<'_>) -> String {
+    let path = host::descriptor_path(cgroup.as_raw_fd()).unwrap_or_default();
+    format!("{path}/cgroup.procs")
+}
+
 fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
     let e = Error::kernel("clone3", errno);
+    if let (Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP, Some(cgroup)) = (errno, request.into_cgroup) {
+        let mut e =
+            Error::kernel(format!("enter the cgroup by clone3: {}", procs_of(cgroup)), errno).code("into-cgroup");
+        e.hint = remedy(&Act::Attach, errno as i32, "").map(str::to_owned);
+        return e;
+    }
     match errno {
-        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if request.into_cgroup.is_some() => e.code("into-cgroup"),
         Errno::ENOSPC | Errno::EUSERS => {
             e.hint("a limit in /proc/sys/user/max_*_namespaces or a nesting of 32 levels is reached")
         }
@@ -323,31 +341,16 @@ fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
     let kind = if matches!(step.act, Act::CreateContainerHook(_)) { ErrorKind::Hook } else { ErrorKind::Kernel };
     let mut e = Error::new(kind, step_code(&step.act), message);
     e.errno = errno;
-    let hint = step_hint(&step.act, errno, detail).or_else(|| filter_hint(&step.act, errno));
-    e.hint = hint.map(str::to_owned);
-    // Engines compare the look-up's words with the program's name: nothing is added there.
-    if !matches!(step.act, Act::FindProgram) {
-        e.pointer.clone_from(&step.pointer);
-    }
+    e.hint = hint(&step.act, errno, detail);
+    e.pointer.clone_from(&step.pointer);
     e
 }
 
-/// What to do about a refusal that the step's own words do not explain.
-fn step_hint(act: &Act, errno: i32, detail: &str) -> Option<&'static str> {
-    let shows_kernel = |fs: &Fs| matches!(fs.fstype.to_bytes(), b"proc" | b"sysfs");
-    match (act, Errno::from_raw(errno)) {
-        // linux v6.18 fs/namespace.c mount_too_revealing().
-        (Act::Rootfs(rootfs::Step::Fs(fs)), Errno::EPERM) if shows_kernel(fs) && detail.contains("fsmount") => Some(
-            "in a user namespace the kernel gives a new one only to who sees a whole one: parts of it are covered or read-only here, as a container's masked paths are",
-        ),
-        (Act::Rootfs(rootfs::Step::Fs(fs)), Errno::EPERM) if shows_kernel(fs) => Some(
-            "the PID or network namespace that it shows belongs to another user namespace: bind the host's own mount",
-        ),
-        (Act::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
-        (Act::Rlimit(_), Errno::EPERM) => {
-            Some("a hard limit above the caller's own needs CAP_SYS_RESOURCE in the initial user namespace")
-        }
-        _ => attributes::hint(act, errno),
+/// What to do about a refusal. Inside a filter it may not be the kernel's own.
+fn hint(act: &Act, errno: i32, detail: &str) -> Option<String> {
+    match (remedy(act, errno, detail), filter_hint(act, errno)) {
+        (Some(own), Some(filter)) => Some(format!("{own}; or {filter}")),
+        (own, filter) => own.or(filter).map(str::to_owned),
     }
 }
 
@@ -362,7 +365,7 @@ fn filter_hint(act: &Act, errno: i32) -> Option<&'static str> {
 
 fn step_code(act: &Act) -> &'static str {
     match act {
-        Act::FindProgram => "program",
+        Act::FindProgram => PROGRAM,
         Act::CreateContainerHook(_) => "hook",
         Act::Rootfs(_) => "rootfs",
         Act::Seccomp | Act::SeccompListener { .. } => "seccomp",

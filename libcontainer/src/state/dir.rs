@@ -328,6 +328,7 @@ impl StateDir {
 fn exists(root_path: &Path, id: &str) -> Error {
     let text = format!("container with given ID already exists (id {id}, root {})", root_path.display());
     Error::new(ErrorKind::Exists, "exists", text)
+        .hint("use another id, or delete the old one (--force, should it be left over)")
 }
 
 fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
@@ -369,6 +370,12 @@ pub struct Pending<'d> {
 }
 
 impl Pending<'_> {
+    /// Removes the file again.
+    pub fn discard(self) {
+        // What stays is written over by the next one.
+        let _ = self.dir.unlink(&self.temporary);
+    }
+
     /// Gives the file its name, replacing an older one.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 pub(super) mod metrics;
 mod source;
+pub(super) mod usage;
 mod v1;
 mod v2;
 
@@ -56,6 +57,13 @@ impl<'s> Tree<'s> {
         Ok(Tree { files: stored.places.iter().map(open).collect::<Result<_>>()? })
     }
 
+    /// Only the hierarchies of these v1 controllers, and the v2 tree: a v1 host has a dozen.
+    fn open_some(stored: &'s Stored, controllers: &[&str]) -> Result<Tree<'s>> {
+        let wanted = |place: &&StoredPlace| place.is_v2() || controllers.iter().any(|name| place.has(name));
+        let open = |place: &'s StoredPlace| Ok((place, place.open()?));
+        Ok(Tree { files: stored.places.iter().filter(wanted).map(open).collect::<Result<_>>()? })
+    }
+
     /// The v1 hierarchy of a controller; `None` when the host has it elsewhere or not at all.
     fn v1(&self, controller: &str) -> Option<Files<'_>> {
         self.files.iter().find(|(p, _)| p.has(controller)).map(|(_, dir)| Files(dir.as_ref().map(AsFd::as_fd)))
@@ -75,7 +83,11 @@ struct Files<'d>(Option<BorrowedFd<'d>>);
 
 impl Files<'_> {
     fn text(&self, name: &str) -> String {
-        self.0.and_then(|dir| file::read(dir, name).ok()).unwrap_or_default()
+        self.read(name).unwrap_or_default()
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        file::read(self.0?, name).ok()
     }
 
     /// A single number; `max` is the largest.
