@@ -363,8 +363,9 @@ pub const COMMANDS: &[Command] = &[
                is changed. Ordinary users see their own plan, with --rootless=false that of root; facts that they cannot \
                look at are named. --check reads the whole configuration, whatever is wrong with it, and prints a line for \
                each problem: JSON pointer, code, reason, hint. Problems that do not keep create from working, because the \
-               runtime-spec or the kernel says that nothing comes of the field, are marked as warnings; with --strict they \
-               are problems as well.",
+               runtime-spec or the kernel says that nothing comes of the field, are marked as warnings, and as notes \
+               where every configuration has some (names of system calls that this machine does not have); with --strict \
+               they are problems as well.",
         examples: &[
             ("wherry plan /srv/web", "what would be done"),
             ("wherry plan --check --strict --format json /srv/web", "everything that is wrong, for a program"),

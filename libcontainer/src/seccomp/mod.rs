@@ -127,6 +127,18 @@ pub fn plan(profile: &Seccomp<'_>, no_new_privileges: bool, problems: &mut Vec<P
     (problems.len() == before).then_some(filter)
 }
 
+/// Names in `profile` that are no system call on any ABI of this machine: rules for them filter nothing. Profiles name calls of
+/// all architectures and of kernels to come, so this is looked up only for who asks.
+pub fn unknown_names(profile: &Seccomp<'_>, problems: &mut Vec<Problem>) {
+    for (i, rule) in profile.syscalls.iter().enumerate() {
+        let unknown = rule.names.iter().enumerate().filter(|(_, name)| Family::NATIVE.numbers(name).is_none());
+        problems.extend(unknown.map(|(n, name)| {
+            let pointer = format!("/linux/seccomp/syscalls/{i}/names/{n}");
+            Problem::quiet(pointer, "seccomp-unknown", format!("{name} is no system call that this build knows here"))
+        }));
+    }
+}
+
 fn plan_for(family: &Family, profile: &Seccomp<'_>, problems: &mut Vec<Problem>) -> Option<Filter> {
     let before = problems.len();
     let policy = profile::check(family, profile, problems);
