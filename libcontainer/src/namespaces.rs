@@ -3,7 +3,8 @@
 //!
 //! Who does what (docs/architecture.md has the picture):
 //! - clone3 makes all new ones at once, but: time (the parent unshares it and writes the offsets before the clone, which
-//!   freezes them; below a new user namespace, which is to own it, the child does and the parent writes) and cgroup (the child unshares it after it entered its cgroup, or the namespace's root is wrong).
+//!   freezes them; below a user namespace, which is to own it, the child does and the parent writes) and cgroup (the child
+//!   unshares it after it entered its cgroup, or the namespace's root is wrong).
 //! - A PID namespace is joined by the parent just before the clone: setns(2) moves only children into it.
 //! - Others are joined by the child; but below a new user namespace by the parent, because the child has no
 //!   capabilities over namespaces of the user namespace above.
@@ -134,10 +135,10 @@ impl NamespacePlan {
         self.new & !self.clone_flags() & !TIME
     }
 
-    /// Whether the child unshares the time namespace: a new user namespace owns what is made in it only, and gives an
-    /// unprivileged caller the capabilities for it.
+    /// Whether the child unshares the time namespace: a user namespace of the container's owns what is made in it only, and
+    /// gives an unprivileged caller the capabilities for it.
     pub fn child_makes_time(&self) -> bool {
-        self.new & USER != 0 && self.new & TIME != 0
+        self.has(USER) && self.new & TIME != 0
     }
 
     /// Whether a user namespace is joined.
@@ -347,7 +348,11 @@ mod tests {
 
     #[test]
     fn the_time_namespace_is_made_where_its_owner_is() {
-        for (kinds, child) in [(&[("time", None)][..], false), (&[("user", None), ("time", None)], true)] {
+        for (kinds, child) in [
+            (&[("time", None)][..], false),
+            (&[("user", None), ("time", None)], true),
+            (&[("user", Some("/u")), ("time", None)], true),
+        ] {
             let p = plan(&linux(kinds), &mut Vec::new());
             assert_eq!(p.child_makes_time(), child);
             assert_eq!((p.clone_flags() | p.unshare_flags()) & TIME, 0);

@@ -18,6 +18,7 @@ mod hooks;
 mod idmap;
 mod input;
 mod intel_rdt;
+mod joined_user;
 mod labels;
 mod landlock;
 mod lifecycle;
@@ -84,6 +85,7 @@ pub fn all() -> Vec<Case> {
         idmap::cases(),
         input::cases(),
         intel_rdt::cases(),
+        joined_user::cases(),
         labels::cases(),
         landlock::cases(),
         lifecycle::cases(),

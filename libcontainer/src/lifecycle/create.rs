@@ -322,12 +322,11 @@ impl Creation {
                     proceed()?;
                 }
                 FromChild::NeedMaps => {
-                    if let Some(maps) = &plan.namespaces.id_maps {
-                        staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
-                    }
-                    if plan.namespaces.child_makes_time() {
-                        write_time_offsets(spawned.pid, &plan.namespaces.time_offsets)?;
-                    }
+                    let (names, pid) = (&plan.namespaces, spawned.pid);
+                    staged(ParentStage::IdMaps, || {
+                        names.id_maps.as_ref().map_or(Ok(()), |maps| write_maps(pid, maps, signals))?;
+                        if names.child_makes_time() { write_time_offsets(pid, &names.time_offsets) } else { Ok(()) }
+                    })?;
                     proceed()?;
                 }
                 FromChild::Network(socket) => {
