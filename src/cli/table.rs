@@ -258,7 +258,12 @@ pub const COMMANDS: &[Command] = &[
         failure_prefix: "wherry create failed: ",
         ..plain("create", "create a container", run::create::run)
     },
-    Command { ..plain("start", "start the program of a created container", run::start::run) },
+    Command {
+        text: "Lets the init of a created container go on, and returns when the program runs. A --trace of start shows the \
+               runtime's own part: init shares the memory that its steps are written to with create, whose process is \
+               gone. `wherry --trace FILE run --detach` measures the filter, the startContainer hooks and execve as well.",
+        ..plain("start", "start the program of a created container", run::start::run)
+    },
     Command {
         flags: &[CREATE, RUN],
         text: "The same as create and start. In the foreground it then waits, passes signals on to the container's init, \

@@ -14,6 +14,7 @@ mod error_lines;
 mod errors;
 mod exec;
 mod features_document;
+mod hidden_root;
 mod hooks;
 mod idmap;
 mod input;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Case> {
         errors::cases(),
         exec::cases(),
         features_document::cases(),
+        hidden_root::cases(),
         hooks::cases(),
         idmap::cases(),
         input::cases(),

@@ -58,6 +58,17 @@ pub const ROOTLESS: &[Difference] = &[
             "joined_user::ordinary_user_time",
         ],
     ),
+    always(
+        Runc,
+        "",
+        "a root file system below a directory that is closed to the container's root is an error",
+        &[
+            "hidden_root::closed_above",
+            "hidden_root::closed_above_joined",
+            "hidden_root::exec_and_hooks",
+            "hidden_root::flags_stay_locked",
+        ],
+    ),
     always(Runc, "", "ignores maps beside the path of a user namespace", &["userns::joined_other_maps"]),
     always(
         Runc,
@@ -76,6 +87,17 @@ pub const ROOTLESS: &[Difference] = &[
         "",
         "rootless: what lies below a read-only /sys of the host can be written (CVE-2023-25809)",
         &["userns::sys_read_only"],
+    ),
+    always(
+        Crun,
+        "",
+        "a root file system below a directory that is closed to the container's root is an error",
+        &[
+            "hidden_root::closed_above",
+            "hidden_root::closed_above_joined",
+            "hidden_root::exec_and_hooks",
+            "hidden_root::flags_stay_locked",
+        ],
     ),
     always(Crun, "", "ignores maps beside the path of a user namespace", &["userns::joined_other_maps"]),
     always(Crun, "", "takes an empty namespace path for a path", &["userns::path_empty"]),

@@ -178,7 +178,7 @@ fn begin(out: &mut Vec<Planned>, facts: &MountFacts<'_>, propagation: Option<(u6
     if leaves_shared(propagation) {
         out.push(Planned::new(pointer, Step::ParentPrivate(rootfs.clone())));
     }
-    out.push(Planned::new("/root/path", Step::BindRootfs(rootfs)));
+    out.push(Planned::new("/root/path", Step::BindRootfs { path: rootfs, here: false }));
 }
 
 /// What "/" becomes in the new mount namespace. An unbindable tree could not be bound: private until after the pivot.
