@@ -187,6 +187,13 @@ impl Error {
         self
     }
 
+    /// The same error with one more hint.
+    #[must_use]
+    pub fn also(mut self, hint: &str) -> Self {
+        self.hint = Some(self.hint.map_or_else(|| hint.to_owned(), |first| format!("{first}; {hint}")));
+        self
+    }
+
     /// The same error with another code.
     #[must_use]
     pub fn code(mut self, code: &'static str) -> Self {

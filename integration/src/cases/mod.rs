@@ -48,6 +48,7 @@ mod top;
 mod trace;
 mod unsupported;
 mod update;
+mod update_order;
 mod userns;
 
 use crate::container::Lab;
@@ -116,6 +117,7 @@ pub fn all() -> Vec<Case> {
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        update_order::cases(),
         userns::cases(),
     ]
     .into_iter()

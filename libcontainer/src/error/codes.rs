@@ -51,6 +51,7 @@ pub const CODES: &[Row] = &[
     row("cpu-affinity", "execCPUAffinity cannot be used", "a list of CPUs that is none or names none of the host", "correct the list"),
     row("cwd", "process.cwd is missing or relative", WRITER, CORRECT),
     row("device", "an entry of linux.devices cannot be made", WRITER, CORRECT),
+    row("device-program", "an update of device rules does not find the container's own program", "a hook or another program put its own in its place", "change the rules there, or make the container anew"),
     row("device-rule", "a device rule has a wrong word or number", WRITER, CORRECT),
     row("device-rule-hole", "a deny rule that cgroup v1 cannot express", "a wildcard was allowed before", "order or split the rules"),
     row("env", "an environment entry is not NAME=value", WRITER, CORRECT),

@@ -29,8 +29,8 @@ use crate::process::parent::{
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rootfs::Rootfs;
-use crate::state::dir::{make_gate, write_pid_file};
-use crate::state::{Identity, StateDir};
+use crate::state::dir::make_gate;
+use crate::state::{Identity, StateDir, pid_file};
 use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
 use crate::sys::fd::stdio;
@@ -187,7 +187,7 @@ impl Creation {
             Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
             None => Ok(()),
         };
-        match begun.and_then(|()| staged(ParentStage::Intent, || creation.write_intent(creation.stored.as_ref()))) {
+        match begun.and_then(|()| staged(ParentStage::Intent, || creation.write_first_intent())) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
@@ -214,7 +214,7 @@ impl Creation {
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = &self.prepared.plan.cgroup {
-            let intent = &mut |stored: &Stored| self.write_intent(Some(stored));
+            let intent = &mut |stored: &Stored| self.write_intent(stored);
             let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan, intent))?;
             self.stored = Some(cgroup.stored());
             let attach = staged(ParentStage::BeforeAttach, || cgroup.write(plan, Phase::BeforeAttach));
@@ -246,6 +246,9 @@ impl Creation {
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
         let agent_socket = self.prepared.agent_socket.take();
         let pending = staged(ParentStage::StateFile, || self.prepare_state(init))?;
+        if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
+            staged(ParentStage::DeviceProgram, || cgroup.write(plan, Phase::Mounting))?;
+        }
         let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             staged(ParentStage::LastLimits, || cgroup.write(plan, Phase::Final))?;
@@ -483,7 +486,7 @@ fn tell_pid(
         console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_STANDARD)
             .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
     }
-    pid_file.map_or(Ok(()), |path| write_pid_file(path, init.pid))
+    pid_file.map_or(Ok(()), |path| pid_file::write_pid_file(path, init.pid))
 }
 
 fn no_child() -> Error {

@@ -29,7 +29,7 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::notify::Agent;
 use crate::seccomp::{self, Filter};
 use crate::spec::{self, Linux, Process, Spec, User};
-use crate::state::dir::write_pid_file;
+use crate::state::pid_file::write_pid_file;
 use crate::state::{Private, State};
 use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;

@@ -205,6 +205,7 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str, after: Option<&Step>) ->
         }
         ParentStage::PrivateState => one(format!("write {directory}/private.json"), ""),
         ParentStage::StateFile => one(format!("write {directory}/.state.json.tmp"), ""),
+        ParentStage::DeviceProgram => values(Phase::Mounting),
         ParentStage::IdMaps => {
             let offsets = Some(plan.namespaces.time_offsets.trim_end());
             let offsets = offsets.filter(|text| plan.namespaces.child_makes_time() && !text.is_empty());

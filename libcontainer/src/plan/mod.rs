@@ -144,7 +144,7 @@ impl Plan {
             process.env_push(&format!("LISTEN_FDS={}", inputs.request.listen_fds));
             process.env_push("LISTEN_PID=1");
         }
-        let cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
+        let mut cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
         if let Some(profile) = linux.seccomp.as_ref().filter(|_| inputs.request.strict) {
             // Of no use without strict mode: no profile is written for one machine.
@@ -176,6 +176,9 @@ impl Plan {
         }
         // The child's own affair, as long as it is dumpable, when the parent could not open the file of one that is not.
         let oom_score = if facts.is_root() { None } else { process.oom_score_adj.take() };
+        if let Some(cgroup) = &mut cgroup {
+            cgroup.mounts_devices = rootfs.may_open_device();
+        }
         let parts = Parts {
             namespaces: &namespaces,
             process: &process,

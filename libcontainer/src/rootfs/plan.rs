@@ -87,6 +87,13 @@ impl RootfsPlan {
     }
 }
 
+impl RootfsPlan {
+    /// Whether a mount may make the kernel open a block device.
+    pub(crate) fn may_open_device(&self) -> bool {
+        self.prepare.iter().any(|planned| matches!(&planned.step, Step::Fs(fs) if fs.may_open_device()))
+    }
+}
+
 /// Plans everything below the root; problems are added to `problems`.
 pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>) -> RootfsPlan {
     let linux = spec.linux.as_ref();
