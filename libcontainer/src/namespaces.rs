@@ -174,6 +174,16 @@ impl NamespacePlan {
         }
     }
 
+    /// Whether the container's root has power over files of these host ids: both are mapped (capabilities(7), user_namespaces(7)).
+    pub fn maps_ids(&self, uid: u32, gid: u32) -> bool {
+        let has =
+            |list: &[IdMapping], id: u32| list.iter().any(|m| id.checked_sub(m.host_id).is_some_and(|n| n < m.size));
+        match &self.id_maps {
+            Some(maps) => has(&joined::parse(&maps.uid), uid) && has(&joined::parse(&maps.gid), gid),
+            None => has(&self.joined_user.uid, uid) && has(&self.joined_user.gid, gid),
+        }
+    }
+
     /// Whether the child itself joins this one.
     pub fn child_joins(&self, join: &Join) -> bool {
         !self.parent_joins(join) && !self.intermediate_joins(join)
@@ -343,6 +353,7 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(p.clone_flags(), USER | PID);
         assert_eq!(p.unshare_flags(), NET | MOUNT | CGROUP);
+        assert!(p.maps_ids(1009, 1000) && !p.maps_ids(1010, 1000) && !p.maps_ids(1000, 999));
         assert_eq!(p.id_maps.unwrap().uid, "0 1000 10\n");
     }
 

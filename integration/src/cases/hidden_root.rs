@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         case("hidden_root::closed_above_joined", &["rootfs/closed-above"], |lab| closed_above(lab, true)),
         case("hidden_root::exec_and_hooks", &["rootfs/closed-above"], exec_and_hooks),
         case("hidden_root::flags_stay_locked", &["rootfs/closed-above"], flags_stay_locked),
+        case("hidden_root::of_another_id", &["rootfs/closed-above"], of_another_id),
         case("hidden_root::closed_itself", &["rootfs/closed-above", "beyond/error-codes"], closed_itself),
     ]
 }
@@ -94,6 +95,17 @@ fn flags_stay_locked(lab: &Lab) -> Check {
     has(&out.stdout.to_lowercase(), "permission denied")?;
     let root = mountinfo(&out.stdout).into_iter().rfind(|m| m.point == "/");
     expect(root.is_some_and(|m| m.has("nosuid")), out.told("nosuid was lifted"))
+}
+
+/// The container's root has power over what belongs to its ids, whatever the mode says.
+fn of_another_id(lab: &Lab) -> Check {
+    let container = closed(lab, |c| {
+        bundle::args(c, &["stat", "-c", "%u:%g %a", "/"]);
+        bundle::capabilities(c, &["CAP_DAC_OVERRIDE"]);
+    })?;
+    chown(container.bundle.rootfs(), Some(100_005), Some(100_006))?;
+    close(&container.bundle.rootfs())?;
+    same("the root", lab.run(&container.bundle).run()?.ok()?, "5:6 700\n")
 }
 
 /// Nobody inside could walk through it: refused, with the mode that is in the way.

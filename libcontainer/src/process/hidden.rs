@@ -40,10 +40,14 @@ pub fn open_hidden(rootfs: &mut Rootfs, names: &NamespacePlan, steps: &mut [Step
     let Some(ids) = names.root_ids() else { return Ok(None) };
     // To join a mount namespace would lose the working directory.
     let own_mounts = names.new & namespaces::MOUNT != 0;
-    trace::span(|| "open hidden sources", || open(rootfs, steps, ids, own_mounts))
+    let open = || {
+        open_sources(rootfs, steps, ids)?;
+        if own_mounts { open_root(steps, names, ids) } else { Ok(None) }
+    };
+    trace::span(|| "open hidden sources", open)
 }
 
-fn open(rootfs: &mut Rootfs, steps: &mut [Step], ids: (u32, u32), own_mounts: bool) -> Result<Option<Here>> {
+fn open_sources(rootfs: &mut Rootfs, steps: &mut [Step], ids: (u32, u32)) -> Result<()> {
     let mut pointers = Vec::new();
     let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
         Act::Rootfs(step) => {
@@ -56,30 +60,33 @@ fn open(rootfs: &mut Rootfs, steps: &mut [Step], ids: (u32, u32), own_mounts: bo
     opened.map_err(|(i, e)| {
         Error::kernel(format!("open a bind source: {}", e.what), e.errno)
             .at(pointers.get(i).cloned().unwrap_or_default())
-    })?;
+    })
+}
+
+fn open_root(steps: &mut [Step], names: &NamespacePlan, ids: (u32, u32)) -> Result<Option<Here>> {
     let bind = steps.iter_mut().find_map(|s| match &mut s.act {
         Act::Rootfs(rootfs::Step::BindRootfs { path, here }) => Some((path, here)),
         _ => None,
     });
-    let Some((path, here)) = bind.filter(|_| own_mounts) else { return Ok(None) };
+    let Some((path, here)) = bind else { return Ok(None) };
     // The directory itself counts: the container's processes walk through it.
     let inside = CString::new([path.0.to_bytes(), b"/."].concat()).unwrap_or_default();
     if !is_hidden(&inside, ids.0, ids.1) {
         return Ok(None);
     }
     *here = true;
-    enter(&path.0, ids).map(Some)
+    enter(&path.0, names, ids).map(Some)
 }
 
-fn enter(path: &CStr, ids: (u32, u32)) -> Result<Here> {
+fn enter(path: &CStr, names: &NamespacePlan, ids: (u32, u32)) -> Result<Here> {
     let name = path.to_string_lossy();
     let fail = |e| Error::kernel(format!("open rootfs {name}"), e).code("rootfs").at("/root/path");
     let root = open_rootfs(Path::new(&*name)).map_err(fail)?;
     let back = openat(AT_FDCWD, c".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
     let here = Here { back: back.map_err(|e| Error::kernel("open the working directory", e))? };
     fchdir(&root).map_err(fail)?;
-    if is_hidden(c"./.", ids.0, ids.1) {
-        let stat = fstat(&root).map_err(fail)?;
+    let stat = fstat(&root).map_err(fail)?;
+    if is_hidden(c"./.", ids.0, ids.1) && !names.maps_ids(stat.st_uid, stat.st_gid) {
         let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
         let hint = format!(
             "{name} has mode {mode:04o} and belongs to {uid}:{gid}, the container's root is {}:{} on the host: chmod a+x or chown it",
