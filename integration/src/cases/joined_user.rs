@@ -173,6 +173,9 @@ fn exec_groups_denied(lab: &Lab) -> Check {
     out.exits(255)?;
     let told = ["additionalGids", "additional groups", "setgroups"].iter().any(|w| out.stderr.contains(w));
     expect(told, out.told("should name the groups"))?;
+    if lab.is_wherry() {
+        has(&out.stderr, "(config /process/user)")?;
+    }
     same("without groups", user.call(["exec", &id, "id", "-G"]).run()?.ok()?, "0\n")?;
     user.delete(&id)
 }

@@ -71,6 +71,7 @@ pub fn cases() -> Vec<Case> {
         case("plan::no_json", &["beyond/plan"], no_json),
         case("plan::strict", &["beyond/strict"], strict),
         case("plan::strict_system_calls", &["beyond/strict", "seccomp/unknown-names"], strict_system_calls),
+        case("plan::unknown_call_refused", &["annotations/seccomp-unknown"], unknown_call_refused),
         case("plan::strict_exec", &["beyond/strict"], strict_exec),
     ];
     alone.chain(more).collect()
@@ -359,6 +360,21 @@ fn strict_system_calls(lab: &Lab) -> Check {
     let refused = run(&["--strict"])?;
     refused.fails(1, &[at])?;
     has(&refused.stderr, "sail_away")
+}
+
+/// The annotation is crun's; runc has none.
+fn unknown_call_refused(lab: &Lab) -> Check {
+    let sh = |change: fn(&mut Value)| {
+        lab.sh("true", |c| {
+            let calls = json!([{"names": ["sail_away"], "action": "SCMP_ACT_ERRNO"}]);
+            bundle::set(c, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls}));
+            change(c);
+        })
+    };
+    sh(|_| ())?.silent()?;
+    let out = sh(|c| bundle::set(c, "/annotations", json!({"run.oci.seccomp_fail_unknown_syscall": "1"})))?;
+    out.fails(1, &["sail_away"])?;
+    if lab.is_wherry() { has(&out.stderr, "/linux/seccomp/syscalls/0/names/0: ") } else { Ok(()) }
 }
 
 fn strict_exec(lab: &Lab) -> Check {

@@ -132,6 +132,12 @@ pub const CODES: &[Row] = &[
     row("worker-died", "the library's worker was killed", "killed from outside", "delete the container with force"),
 ];
 
+/// What to do about errors of `code` in general; `None` where only the error itself can tell.
+pub fn remedy(code: &str) -> Option<&'static str> {
+    let row = CODES.iter().find(|row| row.code == code)?;
+    (!row.remedy.starts_with("see the ")).then_some(row.remedy)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -244,6 +250,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_remedy_that_points_back_at_the_error_is_none() {
+        assert_eq!(super::remedy("cwd"), Some(CORRECT));
+        assert_eq!((super::remedy("kernel"), super::remedy("no-such-code")), (None, None));
     }
 
     #[test]

@@ -74,9 +74,8 @@ pub fn plan(ctx: &Context, request: &Create) -> Result<Outlook> {
     let inputs = Inputs { request, bundle: &bundle, cgroup_driver: driver, gate: true, notify_dir: None };
     let look = |spec: &Spec<'_>, problems: &mut Vec<Problem>| {
         look_at_host(spec, problems);
-        let profile = spec.linux.as_ref().and_then(|l| l.seccomp.as_ref());
-        if let Some(profile) = profile.filter(|_| !request.strict) {
-            seccomp::unknown_names(profile, problems);
+        if !request.strict && !seccomp::fails_on_unknown(spec) {
+            seccomp::unknown_names(spec, problems);
         }
     };
     let found = examine(&text, &path.display().to_string(), &facts, &inputs, look)?;

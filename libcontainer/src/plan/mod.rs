@@ -146,9 +146,8 @@ impl Plan {
         }
         let mut cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
-        if let Some(profile) = linux.seccomp.as_ref().filter(|_| inputs.request.strict) {
-            // Of no use without strict mode: no profile is written for one machine.
-            seccomp::unknown_names(profile, problems);
+        if inputs.request.strict || seccomp::fails_on_unknown(spec) {
+            seccomp::unknown_names(spec, problems);
         }
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         if let Some((_, text)) = spec.annotations.0.iter().find(|(name, _)| name == landlock::ANNOTATION) {
