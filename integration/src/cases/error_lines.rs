@@ -118,6 +118,8 @@ const REFUSED: &[Refused] = &[
         code: "rootfs", errno: "ENOTDIR", pointer: "/process/cwd", object: "/etc/group", hint: "file in the image" },
     Refused { name: "device_in_the_way", change: |c| bundle::push(c, "/linux/devices", json!({"path": "/etc/group", "type": "c", "major": 1, "minor": 3})),
         code: "rootfs", errno: "EEXIST", pointer: "/linux/devices/0", object: "/etc/group", hint: "another file" },
+    Refused { name: "relative_cwd", change: |c| bundle::set(c, "/process/cwd", json!("work")),
+        code: "cwd", errno: "", pointer: "/process/cwd", object: "must be an absolute path", hint: "correct the field" },
     Refused { name: "hook_fails", change: |c| bundle::set(c, "/hooks", json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 3"]}]})),
         code: "hook", errno: "", pointer: "/hooks/createRuntime/0", object: "why", hint: "its own words" },
     Refused { name: "namespace_missing", change: |c| bundle::namespace(c, "network", Some("/no/such/namespace")),

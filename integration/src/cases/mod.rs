@@ -14,10 +14,12 @@ mod error_lines;
 mod errors;
 mod exec;
 mod features_document;
+mod hidden_root;
 mod hooks;
 mod idmap;
 mod input;
 mod intel_rdt;
+mod joined_user;
 mod labels;
 mod landlock;
 mod lifecycle;
@@ -81,10 +83,12 @@ pub fn all() -> Vec<Case> {
         errors::cases(),
         exec::cases(),
         features_document::cases(),
+        hidden_root::cases(),
         hooks::cases(),
         idmap::cases(),
         input::cases(),
         intel_rdt::cases(),
+        joined_user::cases(),
         labels::cases(),
         landlock::cases(),
         lifecycle::cases(),

@@ -20,8 +20,9 @@ use crate::namespaces::user::write_maps;
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
+use crate::process::hidden::open_hidden;
 use crate::process::message::FromChild;
-use crate::process::mount_ids::{MountIds, open_hidden_sources};
+use crate::process::mount_ids::MountIds;
 use crate::process::parent::{
     CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score, write_time_offsets,
 };
@@ -269,9 +270,7 @@ impl Creation {
         }
         let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup, &plan.steps);
         let mut rootfs = Rootfs::new(&plan.rootfs);
-        if let Some(ids) = plan.namespaces.root_ids() {
-            trace::span(|| "open bind sources", || open_hidden_sources(&mut rootfs, &mut plan.steps, ids))?;
-        }
+        let here = open_hidden(&mut rootfs, &plan.namespaces, &mut plan.steps)?;
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
         let seccomp = plan.seccomp.as_ref();
         let (hook_state, joined) = (&prepared.hook_state, &prepared.joined);
@@ -300,8 +299,9 @@ impl Creation {
                 trace,
             };
             child.run()
-        })?;
-        self.spawned = Some(spawned);
+        });
+        drop(here);
+        self.spawned = Some(spawned?);
         Ok(())
     }
 
@@ -325,12 +325,11 @@ impl Creation {
                     proceed()?;
                 }
                 FromChild::NeedMaps => {
-                    if let Some(maps) = &plan.namespaces.id_maps {
-                        staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
-                    }
-                    if plan.namespaces.child_makes_time() {
-                        write_time_offsets(spawned.pid, &plan.namespaces.time_offsets)?;
-                    }
+                    let (names, pid) = (&plan.namespaces, spawned.pid);
+                    staged(ParentStage::IdMaps, || {
+                        names.id_maps.as_ref().map_or(Ok(()), |maps| write_maps(pid, maps, signals))?;
+                        if names.child_makes_time() { write_time_offsets(pid, &names.time_offsets) } else { Ok(()) }
+                    })?;
                     proceed()?;
                 }
                 FromChild::Network(socket) => {

@@ -96,7 +96,7 @@ impl Moment {
     /// The moment that the parent waits for after the child's `act`.
     pub(crate) fn after(act: &Act) -> Option<Moment> {
         match act {
-            Act::AwaitIdMaps { .. } => Some(Moment::IdMaps),
+            Act::AwaitIdMaps { .. } | Act::AwaitTimeOffsets { .. } => Some(Moment::IdMaps),
             Act::HandOutNetwork => Some(Moment::Network),
             Act::Rootfs(step) if step.id_map().is_some() => Some(Moment::MountIds),
             Act::MountsDone { .. } => Some(Moment::MountsDone),

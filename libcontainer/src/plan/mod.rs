@@ -146,6 +146,9 @@ impl Plan {
         }
         let mut cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
+        if inputs.request.strict || seccomp::fails_on_unknown(spec) {
+            seccomp::unknown_names(spec, problems);
+        }
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         if let Some((_, text)) = spec.annotations.0.iter().find(|(name, _)| name == landlock::ANNOTATION) {
             landlock::plan(text, facts.landlock_abi(), &mut process, problems);
@@ -214,9 +217,9 @@ impl Plan {
     }
 }
 
-/// Fields without effect, each as one warning.
+/// Fields without effect, each as one warning, but for those that every profile has.
 pub(crate) fn warn(dropped: &[Problem]) {
-    for problem in dropped {
+    for problem in dropped.iter().filter(|p| !p.quiet) {
         log::warn!("{problem}");
     }
 }

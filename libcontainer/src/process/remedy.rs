@@ -320,7 +320,7 @@ fn kind(act: &Act) -> Option<Kind> {
 fn below_root(step: &Step) -> Option<Kind> {
     let shows_kernel = |fs: &Fs| matches!(fs.fstype.to_bytes(), b"proc" | b"sysfs");
     Some(match step {
-        Step::BindRootfs(_) | Step::OpenRootfs(_) | Step::ParentPrivate(_) => Kind::Rootfs,
+        Step::BindRootfs { .. } | Step::OpenRootfs(_) | Step::ParentPrivate(_) => Kind::Rootfs,
         Step::Fs(fs) if shows_kernel(fs) => Kind::KernelFileSystem,
         Step::Fs(_) | Step::CgroupV1(_) => Kind::FileSystem,
         Step::Bind(_) => Kind::Bind,
