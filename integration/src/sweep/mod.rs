@@ -25,7 +25,7 @@ use crate::patience::patient;
 use crate::run;
 use crate::runtime::{Call, Output};
 use crate::stepper::{Act, Who};
-use crate::verdict::Check;
+use crate::verdict::{Check, fail};
 use figures::Figure;
 use scenarios::{Scenario, Scene};
 
@@ -45,7 +45,7 @@ struct Report {
     parent: Vec<i64>,
     child: Vec<i64>,
     fired: bool,
-    /// It went on past the limit; or the stepper itself did, which then has nothing to report.
+    /// It went on past the limit.
     hung: bool,
     /// The signal that ended it, other than the stepper's.
     signal: Option<i64>,
@@ -153,7 +153,10 @@ fn attempt(scene: &Scene<'_>, point: Point) -> Check<Report> {
         .args(scene.command())
         .limit(LIMIT * 3);
     let output = step.run()?;
-    let line: Value = serde_json::from_slice(&fs::read(&path).unwrap_or_default()).unwrap_or_default();
+    let line: Value = match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text)?,
+        Err(e) => return fail(format!("the stepper has no report ({e}): {}", output.stderr.trim_end())),
+    };
     let calls =
         |who: &str| line[who].as_array().map(|a| a.iter().filter_map(Value::as_i64).collect()).unwrap_or_default();
     Ok(Report {

@@ -86,7 +86,11 @@ pub fn next() -> io::Result<(i32, Stop)> {
         (_, libc::PTRACE_EVENT_EXEC) => Stop::Executed,
         // The first stop of a new tracee, or the SIGCONT of the first one.
         (_, libc::PTRACE_EVENT_STOP) => Stop::Signal(0),
-        (signal, _) if signal == libc::SIGTRAP | 0x80 => system_call(pid)?,
+        (signal, _) if signal == libc::SIGTRAP | 0x80 => match system_call(pid) {
+            // Killed since it stopped; its end comes next.
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Stop::Exit,
+            stop => stop?,
+        },
         (signal, _) => Stop::Signal(signal),
     };
     Ok((pid, stop))

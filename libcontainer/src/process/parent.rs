@@ -222,7 +222,7 @@ impl Spawned {
             return Ok(());
         }
         loop {
-            match self.wait(signals)? {
+            match self.wait(signals, Some(self.pidfd.as_fd()))? {
                 FromChild::Forked(pid, pidfd) => {
                     let first = std::mem::replace(&mut self.pid, pid);
                     self.pidfd = pidfd;
@@ -244,14 +244,19 @@ impl Spawned {
     /// `ErrorKind::Interrupted`; or the channel broke.
     pub fn next(&self, signals: &Signals) -> Result<FromChild> {
         let mut early = self.early.borrow_mut();
-        if early.is_empty() { self.wait(signals) } else { Ok(early.remove(0)) }
+        if early.is_empty() { self.wait(signals, None) } else { Ok(early.remove(0)) }
     }
 
-    fn wait(&self, signals: &Signals) -> Result<FromChild> {
+    /// The next message. The channel ends with its last holder: whose death counts although another process has the other
+    /// end as well is said by `maker`.
+    fn wait(&self, signals: &Signals, maker: Option<BorrowedFd<'_>>) -> Result<FromChild> {
+        let mut maker_is_dead = false;
         loop {
-            let mut fds =
-                [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
+            let of = |fd| PollFd::new(fd, PollFlags::POLLIN);
+            let mut fds = [of(self.channel.as_fd()), of(signals.as_fd()), of(maker.unwrap_or(self.channel.as_fd()))];
+            // What the dead one has sent came before its death, but perhaps after our look at the channel: one more look.
+            let limit = if maker_is_dead { PollTimeout::ZERO } else { PollTimeout::NONE };
+            match poll(&mut fds, limit) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(Error::kernel("poll", e)),
             }
@@ -261,6 +266,10 @@ impl Spawned {
             if fds[0].any().unwrap_or(false) {
                 return self.channel.receive().map_err(|e| Error::kernel("receive from the child", e));
             }
+            if maker_is_dead {
+                return Ok(FromChild::Closed);
+            }
+            maker_is_dead = maker.is_some() && fds[2].any().unwrap_or(false);
         }
     }
 
