@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         case("error_lines::exec_program", &[ROW], exec_program),
         case("error_lines::exec_into_empty_cpuset", &[ROW, "exec/cgroup"], exec_into_empty_cpuset),
         case("error_lines::exec_into_parent_cgroup", &[ROW, "exec/cgroup"], exec_into_parent_cgroup),
+        case("error_lines::create_in_parent_cgroup", &[ROW], create_in_parent_cgroup),
         case("error_lines::interpreter", &[ROW], interpreter),
         case("error_lines::limit_below_usage", &[ROW, "beyond/low-memory"], limit_below_usage),
         case("error_lines::hook_out_of_memory", &[ROW, "beyond/low-memory"], hook_out_of_memory),
@@ -293,6 +294,19 @@ fn exec_into_parent_cgroup(lab: &Lab) -> Check {
     line.out.exits(255)?;
     let object = format!("{}/cgroup.procs", own.display());
     line.tells("into-cgroup", "EBUSY", "", &object, "exec --cgroup")
+}
+
+/// The same for create: after clone3(2) a write to cgroup.procs is tried, and that is named.
+fn create_in_parent_cgroup(lab: &Lab) -> Check {
+    wherry_only(lab)?;
+    let (first, leaf) = super::exec_beside_init::moved(lab)?;
+    first.stop()?;
+    let second = container(lab, |c| bundle::set(c, "/linux/cgroupsPath", json!(first.bundle.cgroup)))?;
+    let line = create(lab, &second)?;
+    line.out.exits(1)?;
+    let own = leaf.parent().unwrap_or(&leaf);
+    let object = format!("enter the cgroup: write 0 to {}/cgroup.procs", own.display());
+    line.tells("cgroup", "EBUSY", "/linux/cgroupsPath", &object, "subtree_control")
 }
 
 /// The program is there and its interpreter is not. Only execve(2) finds out, after `start` has succeeded, as with runc: one line

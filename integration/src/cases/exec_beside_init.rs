@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A container whose init is in `leaf`, and that cgroup.
-fn moved<'l>(lab: &'l Lab<'l>) -> Check<(Container<'l>, PathBuf)> {
+pub(super) fn moved<'l>(lab: &'l Lab<'l>) -> Check<(Container<'l>, PathBuf)> {
     if !matches!(lab.env.cgroups.of("hugetlb"), Some((_, true))) {
         return skip("no hugetlb controller on cgroup2 in this view");
     }
