@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
     let refused = REFUSED.iter().map(|r| case(&format!("error_lines::{}", r.name), &[ROW], |lab| refused(lab, r)));
     let more = [
         case("error_lines::log_line", &[ROW, "beyond/hostile-names"], log_line),
+        case("error_lines::image_of_other_ids", &[ROW], image_of_other_ids),
         case("error_lines::usage", &[ROW], usage),
         case("error_lines::not_found", &[ROW], not_found),
         case("error_lines::exists", &[ROW], exists),
@@ -171,6 +172,21 @@ fn log_line(lab: &Lab) -> Check {
     expect(digits(0..4) && digits(5..7) && digits(8..10) && digits(11..13), format!("time {:?}", line.text("time")))?;
     expect(time.get(10) == Some(&b'T') && time.ends_with(b"Z"), format!("time {:?}", line.text("time")))?;
     expect(!line.text("msg").is_empty(), line.value.to_string())
+}
+
+/// The image is the host's root's, and what the container's root would have to make in it is missing.
+fn image_of_other_ids(lab: &Lab) -> Check {
+    for bind in [false, true] {
+        let container = container(lab, |c| {
+            bundle::user_namespace(c, 100_000);
+            let (kind, options): (&str, &[&str]) = if bind { ("bind", &["bind"]) } else { ("tmpfs", &[]) };
+            bundle::mount(c, "/not/there", kind, "/etc", options);
+        })?;
+        let line = create(lab, &container)?;
+        line.tells("rootfs", "EACCES", "/mounts/7", "on /not/there", "make it in the image")?;
+        container.gone()?;
+    }
+    Ok(())
 }
 
 /// Even what cannot be parsed reaches the log that the command line names.
