@@ -13,6 +13,7 @@ mod devices;
 mod error_lines;
 mod errors;
 mod exec;
+mod exec_beside_init;
 mod features_document;
 mod hidden_root;
 mod hooks;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<Case> {
         error_lines::cases(),
         errors::cases(),
         exec::cases(),
+        exec_beside_init::cases(),
         features_document::cases(),
         hidden_root::cases(),
         hooks::cases(),

@@ -20,6 +20,7 @@ const ROWS: &[Row] = &[
     row("delete/created", "a created container can be deleted", "lifecycle::delete_created"),
     row("exec/process", "exec --process", ""),
     row("exec/cgroup", "exec --cgroup", ""),
+    row("exec/beside-init", "exec follows an init that has moved into a cgroup below its own", ""),
     row("exec/tty", "exec --tty", ""),
     row("exec/detach", "exec --detach and --pid-file", ""),
     row("exec/preserve-fds", "exec --preserve-fds", ""),
