@@ -41,7 +41,7 @@ pub fn start(argv: &[OsString]) -> io::Result<i32> {
     let pid = unsafe {
         let pid = check(libc::fork())?;
         if pid == 0 {
-            libc::raise(libc::SIGSTOP);
+            libc::kill(libc::getpid(), libc::SIGSTOP);
             libc::execv(program.as_ptr(), pointers.as_ptr());
             libc::_exit(127);
         }

@@ -78,7 +78,13 @@ impl Cgroup {
                     return Err(marked(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath")));
                 }
             };
-            let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
+            let (dir, inode) = open(&path).map_err(|errno| {
+                if made > 0 {
+                    // Not among the opened ones yet, by which the caller undoes.
+                    let _ = Stored { places: vec![StoredPlace::new(place, 0, made)] }.remove();
+                }
+                Error::kernel(format!("open {path}"), errno)
+            })?;
             let opened = Opened { place: index, dir, stored: StoredPlace::new(place, inode, made), path: path.clone() };
             self.opened.push(opened);
             self.enter(plan, &path)?;

@@ -24,6 +24,9 @@ pub(crate) const STATE: &str = "state.json";
 pub(crate) const INTENT: &str = "intent.json";
 pub(crate) const PRIVATE: &str = "private.json";
 
+/// Code of the error of a file that was read and makes no sense.
+pub(crate) const BROKEN: &str = "state-file";
+
 /// An existing container.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -183,7 +186,7 @@ impl Container {
     }
 
     fn broken(&self, name: &str, why: &str) -> Error {
-        Error::new(ErrorKind::Internal, "state-file", format!("read {}/{name}: {why}", self.dir.path()))
+        Error::new(ErrorKind::Internal, BROKEN, format!("read {}/{name}: {why}", self.dir.path()))
     }
 
     /// The cgroup: from the private file, else from the intent. `None` when create made none, and none of another boot, whose inode numbers may be those

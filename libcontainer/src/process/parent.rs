@@ -281,7 +281,12 @@ impl Spawned {
         match self.channel.proceed() {
             Ok(()) => Ok(()),
             Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                let last = self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?;
+                // Whatever it has said is there already.
+                let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+                let last = match poll(&mut fds, PollTimeout::ZERO) {
+                    Ok(1) => self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?,
+                    _ => FromChild::Closed,
+                };
                 Err(self.failure(last, steps))
             }
             Err(e) => Err(Error::kernel("answer the child", e)),
@@ -303,6 +308,8 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "panic", format!("defect of the runtime in the child: {text}"))
             }
             FromChild::Closed => {
+                // It is dead, or without a channel and of no use: nobody would end it during the wait.
+                let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
                 let how = match wait_pid(self.pid, false) {
                     Ok(Some((_, status))) => death_words(status),
                     _ => "its status is lost".to_owned(),
