@@ -55,8 +55,8 @@ pub fn check(scene: &Scene<'_>, before: &Ground, report: &Report) -> Check<Vec<S
         broken.push(format!("I2, I3 or I4 {why}"));
     }
     let now = Ground::of(scene)?;
-    if now.mounts != before.mounts {
-        broken.push("I1 the host has another mount".to_owned());
+    if let Some(line) = now.mounts.lines().find(|line| !before.mounts.lines().any(|old| old == *line)) {
+        broken.push(format!("I1 the host has another mount: {line}"));
     }
     if now.files != before.files {
         broken.push("I6 a file of the host was changed".to_owned());
@@ -65,7 +65,9 @@ pub fn check(scene: &Scene<'_>, before: &Ground, report: &Report) -> Check<Vec<S
         if let Err(e) = scene.create() {
             broken.push(format!("I5 the next create fails: {}", e.message().unwrap_or_default()));
         }
-        scene.end()?;
+        if let Err(e) = scene.end() {
+            broken.push(format!("I4 the next delete --force: {}", e.message().unwrap_or_default()));
+        }
     }
     Ok(broken)
 }
