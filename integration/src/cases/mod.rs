@@ -13,6 +13,7 @@ mod devices;
 mod error_lines;
 mod errors;
 mod exec;
+mod exec_resources;
 mod features_document;
 mod hooks;
 mod idmap;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Case> {
         error_lines::cases(),
         errors::cases(),
         exec::cases(),
+        exec_resources::cases(),
         features_document::cases(),
         hooks::cases(),
         idmap::cases(),

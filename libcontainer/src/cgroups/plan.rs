@@ -138,6 +138,8 @@ pub struct CgroupPlan {
     pub device_program: Option<Vec<Instruction>>,
     /// Place of a rule that such a one may not do without.
     pub device_denial: Option<String>,
+    /// Init gets a v2 cgroup of its own below, see [`super::leaf`].
+    pub leaf: bool,
     /// See [`Request::rootless`].
     pub rootless: bool,
     /// See [`Request::owner`].
@@ -147,7 +149,7 @@ pub struct CgroupPlan {
 }
 
 /// The v2 controllers that a container can use.
-const DELEGATED: &[&str] = &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
+pub(super) const DELEGATED: &[&str] = &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
 
 impl CgroupPlan {
     /// Decides everything; what is wrong or cannot be had goes to `problems`, and the plan is then only good for reading.

@@ -27,6 +27,7 @@ pub(crate) enum ParentStage {
     NetDevices,
     MountIds,
     Limits,
+    Leaf,
     RuntimeHooks,
     Agent,
     LastLimits,
@@ -234,6 +235,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         Moment::MountsDone,
         "limits",
         "not before: they would slow the set-up down, and the v2 device program would refuse init's own mknod",
+    ),
+    row(
+        ParentStage::Leaf,
+        By::Create,
+        Moment::MountsDone,
+        "init's own cgroup",
+        "its cgroup namespace is made, whose root is the cgroup that it leaves; only one without processes gives controllers on",
     ),
     row(
         ParentStage::RuntimeHooks,
