@@ -45,17 +45,25 @@ pub struct Problem {
     /// error in strict mode.
     #[serde(default)]
     pub dropped: bool,
+    /// Dropped, and so common that nobody is warned: `plan --check` notes it, strict mode refuses it.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Problem { pointer: pointer.into(), code, message: message.into(), hint: None, dropped: false }
+        Problem { pointer: pointer.into(), code, message: message.into(), hint: None, dropped: false, quiet: false }
     }
 
     /// A field without effect: see [`Problem::dropped`](#structfield.dropped).
     pub fn dropped(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Problem { dropped: true, ..Problem::new(pointer, code, message) }
+    }
+
+    /// A field without effect as every profile has some: see [`Problem::quiet`](#structfield.quiet).
+    pub fn quiet(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Problem { quiet: true, ..Problem::dropped(pointer, code, message) }
     }
 
     /// Tells fields without effect from what forbids to go on. In strict mode everything forbids.

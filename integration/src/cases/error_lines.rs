@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
     let refused = REFUSED.iter().map(|r| case(&format!("error_lines::{}", r.name), &[ROW], |lab| refused(lab, r)));
     let more = [
         case("error_lines::log_line", &[ROW, "beyond/hostile-names"], log_line),
+        case("error_lines::image_of_other_ids", &[ROW], image_of_other_ids),
         case("error_lines::usage", &[ROW], usage),
         case("error_lines::not_found", &[ROW], not_found),
         case("error_lines::exists", &[ROW], exists),
@@ -28,6 +29,7 @@ pub fn cases() -> Vec<Case> {
         case("error_lines::exec_program", &[ROW], exec_program),
         case("error_lines::exec_into_empty_cpuset", &[ROW, "exec/cgroup"], exec_into_empty_cpuset),
         case("error_lines::exec_into_parent_cgroup", &[ROW, "exec/cgroup"], exec_into_parent_cgroup),
+        case("error_lines::create_in_parent_cgroup", &[ROW], create_in_parent_cgroup),
         case("error_lines::interpreter", &[ROW], interpreter),
         case("error_lines::limit_below_usage", &[ROW, "beyond/low-memory"], limit_below_usage),
         case("error_lines::hook_out_of_memory", &[ROW, "beyond/low-memory"], hook_out_of_memory),
@@ -118,6 +120,8 @@ const REFUSED: &[Refused] = &[
         code: "rootfs", errno: "ENOTDIR", pointer: "/process/cwd", object: "/etc/group", hint: "file in the image" },
     Refused { name: "device_in_the_way", change: |c| bundle::push(c, "/linux/devices", json!({"path": "/etc/group", "type": "c", "major": 1, "minor": 3})),
         code: "rootfs", errno: "EEXIST", pointer: "/linux/devices/0", object: "/etc/group", hint: "another file" },
+    Refused { name: "relative_cwd", change: |c| bundle::set(c, "/process/cwd", json!("work")),
+        code: "cwd", errno: "", pointer: "/process/cwd", object: "must be an absolute path", hint: "correct the field" },
     Refused { name: "hook_fails", change: |c| bundle::set(c, "/hooks", json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 3"]}]})),
         code: "hook", errno: "", pointer: "/hooks/createRuntime/0", object: "why", hint: "its own words" },
     Refused { name: "namespace_missing", change: |c| bundle::namespace(c, "network", Some("/no/such/namespace")),
@@ -168,6 +172,21 @@ fn log_line(lab: &Lab) -> Check {
     expect(digits(0..4) && digits(5..7) && digits(8..10) && digits(11..13), format!("time {:?}", line.text("time")))?;
     expect(time.get(10) == Some(&b'T') && time.ends_with(b"Z"), format!("time {:?}", line.text("time")))?;
     expect(!line.text("msg").is_empty(), line.value.to_string())
+}
+
+/// The image is the host's root's, and what the container's root would have to make in it is missing.
+fn image_of_other_ids(lab: &Lab) -> Check {
+    for bind in [false, true] {
+        let container = container(lab, |c| {
+            bundle::user_namespace(c, 100_000);
+            let (kind, options): (&str, &[&str]) = if bind { ("bind", &["bind"]) } else { ("tmpfs", &[]) };
+            bundle::mount(c, "/not/there", kind, "/etc", options);
+        })?;
+        let line = create(lab, &container)?;
+        line.tells("rootfs", "EACCES", "/mounts/7", "on /not/there", "make it in the image")?;
+        container.gone()?;
+    }
+    Ok(())
 }
 
 /// Even what cannot be parsed reaches the log that the command line names.
@@ -291,6 +310,19 @@ fn exec_into_parent_cgroup(lab: &Lab) -> Check {
     line.out.exits(255)?;
     let object = format!("{}/cgroup.procs", own.display());
     line.tells("into-cgroup", "EBUSY", "", &object, "exec --cgroup")
+}
+
+/// The same for create: after clone3(2) a write to cgroup.procs is tried, and that is named.
+fn create_in_parent_cgroup(lab: &Lab) -> Check {
+    wherry_only(lab)?;
+    let (first, leaf) = super::exec_beside_init::moved(lab)?;
+    first.stop()?;
+    let second = container(lab, |c| bundle::set(c, "/linux/cgroupsPath", json!(first.bundle.cgroup)))?;
+    let line = create(lab, &second)?;
+    line.out.exits(1)?;
+    let own = leaf.parent().unwrap_or(&leaf);
+    let object = format!("enter the cgroup: write 0 to {}/cgroup.procs", own.display());
+    line.tells("cgroup", "EBUSY", "/linux/cgroupsPath", &object, "subtree_control")
 }
 
 /// The program is there and its interpreter is not. Only execve(2) finds out, after `start` has succeeded, as with runc: one line

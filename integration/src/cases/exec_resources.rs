@@ -42,8 +42,6 @@ pub fn cases() -> Vec<Case> {
         case("exec_resources::leaf_removed", &["annotations/cgroup-leaf"], leaf_removed),
         case("exec_resources::leaf_words", &["annotations/cgroup-leaf"], leaf_words),
         case("exec_resources::leaf_memory", &["exec/resources-v2"], leaf_memory),
-        case("exec_resources::oom_of_run", &["oom/run"], oom_of_run),
-        case("exec_resources::oom_of_plain_exec", &["oom/exec"], oom_of_plain_exec),
     ]
 }
 
@@ -56,11 +54,10 @@ fn limited(container: &Container<'_>, document: &Value, flags: &[&str], words: &
     container.with("exec", &flags, words).run()
 }
 
-fn only_wherry(lab: &Lab) -> Check {
+pub(super) fn only_wherry(lab: &Lab) -> Check {
     if lab.is_wherry() { Ok(()) } else { skip("no peer has exec --resources") }
 }
 
-/// The cgroups of single processes below a container's.
 fn own(container: &Container<'_>) -> Vec<PathBuf> {
     let roots = container.lab.env.cgroups.roots().into_iter();
     let dirs = roots.map(|root| root.join(container.bundle.cgroup.trim_start_matches('/')));
@@ -87,7 +84,6 @@ fn has_all(lab: &Lab) -> Check<bool> {
     lab.on_v2("memory")
 }
 
-/// Waits until a detached process runs, and gives its pid.
 fn background(container: &Container<'_>, document: &Value, words: &[&str]) -> Check<i32> {
     let pid = container.bundle.dir.join("exec.pid");
     limited(container, document, &["-d", "--pid-file", &pid.display().to_string()], words)?.ok()?;
@@ -127,9 +123,8 @@ fn files(lab: &Lab) -> Check {
     end(pid)
 }
 
-const EAT: &str = "x=$(head -c 67108864 /dev/zero | tr '\\0' a); echo survived";
+pub(super) const EAT: &str = "x=$(head -c 67108864 /dev/zero | tr '\\0' a); echo survived";
 
-/// The process dies, the container lives, and the error has limit and peak.
 fn memory_bites(lab: &Lab) -> Check {
     if has_all(lab)? {
         return skip("v2 needs a leaf for memory");
@@ -287,7 +282,6 @@ fn detached(lab: &Lab) -> Check {
     none_left(&container)
 }
 
-/// What the process started lives on with its limits.
 fn children_keep_it(lab: &Lab) -> Check {
     only_wherry(lab)?;
     lab.on_v2("pids")?;
@@ -353,7 +347,6 @@ fn v2_dir(lab: &Lab, container: &Container<'_>) -> Check<PathBuf> {
     }
 }
 
-/// Beside processes only a threaded cgroup can be; a file of the core shows it on any kernel.
 fn threaded(lab: &Lab) -> Check {
     only_wherry(lab)?;
     let container = lab.start(|_| ())?;
@@ -435,11 +428,9 @@ fn leaf(lab: &Lab) -> Check {
 /// The root of the cgroup namespace is the container's cgroup, not init's.
 fn leaf_namespace(lab: &Lab) -> Check {
     only_wherry(lab)?;
-    let probe = lab.bundle(|_| ())?;
     if lab.env.cgroups.v2.is_none() {
         return skip("no cgroup2 in this view");
     }
-    drop(probe);
     let out = lab.sh("sleep 0.2; grep 0:: /proc/self/cgroup", |c| {
         with_leaf(c);
         bundle::push(c, "/linux/namespaces", json!({"type": "cgroup"}));
@@ -468,7 +459,6 @@ fn leaf_without_namespace(lab: &Lab) -> Check {
     container.op("start").run()?.silent()
 }
 
-/// When init has ended, when create is killed, and when it fails.
 fn leaf_removed(lab: &Lab) -> Check {
     only_wherry(lab)?;
     let bundle = lab.bundle(|c| {
@@ -507,35 +497,4 @@ fn leaf_memory(lab: &Lab) -> Check {
     has(&out.stderr, "the limit is 16777216 bytes")?;
     same("status", container.status()?.as_str(), "running")?;
     none_left(&container)
-}
-
-fn sixteen(config: &mut Value) {
-    bundle::set(config, "/linux/resources/memory", json!({"limit": 16 * MIB, "swap": 16 * MIB}));
-}
-
-/// Init itself, and a shell that passes the status of its child on. A kill for another reason is not told.
-fn oom_of_run(lab: &Lab) -> Check {
-    only_wherry(lab)?;
-    lab.on_v2("memory")?;
-    for script in [EAT.to_owned(), format!("sh -c \"{EAT}\"; exit $?")] {
-        let out = lab.sh(&script, sixteen)?;
-        out.exits(137)?;
-        for part in ["out-of-memory", "the limit is 16777216 bytes", "/linux/resources/memory/limit"] {
-            has(&out.stderr, part)?;
-        }
-    }
-    let out = lab.sh("exit 137", sixteen)?;
-    out.exits(137)?;
-    same("stderr", out.stderr.as_str(), "")
-}
-
-/// In the container's own limit.
-fn oom_of_plain_exec(lab: &Lab) -> Check {
-    only_wherry(lab)?;
-    lab.on_v2("memory")?;
-    let container = lab.start(sixteen)?;
-    let out = container.exec(&[], &["sh", "-c", EAT])?;
-    out.exits(137)?;
-    has(&out.stderr, "the limit is 16777216 bytes")?;
-    same("status", container.status()?.as_str(), "running")
 }

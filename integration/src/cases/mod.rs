@@ -13,12 +13,15 @@ mod devices;
 mod error_lines;
 mod errors;
 mod exec;
+mod exec_beside_init;
 mod exec_resources;
 mod features_document;
+mod hidden_root;
 mod hooks;
 mod idmap;
 mod input;
 mod intel_rdt;
+mod joined_user;
 mod labels;
 mod landlock;
 mod lifecycle;
@@ -31,6 +34,7 @@ mod mounts;
 mod namespaces;
 mod nesting;
 mod net_devices;
+mod oom;
 mod plan;
 mod process;
 mod program;
@@ -81,12 +85,15 @@ pub fn all() -> Vec<Case> {
         error_lines::cases(),
         errors::cases(),
         exec::cases(),
+        exec_beside_init::cases(),
         exec_resources::cases(),
         features_document::cases(),
+        hidden_root::cases(),
         hooks::cases(),
         idmap::cases(),
         input::cases(),
         intel_rdt::cases(),
+        joined_user::cases(),
         labels::cases(),
         landlock::cases(),
         lifecycle::cases(),
@@ -99,6 +106,7 @@ pub fn all() -> Vec<Case> {
         namespaces::cases(),
         nesting::cases(),
         net_devices::cases(),
+        oom::cases(),
         plan::cases(),
         process::cases(),
         program::cases(),

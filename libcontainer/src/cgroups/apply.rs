@@ -78,7 +78,13 @@ impl Cgroup {
                     return Err(marked(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath")));
                 }
             };
-            let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
+            let (dir, inode) = open(&path).map_err(|errno| {
+                if made > 0 {
+                    // Not among the opened ones yet, by which the caller undoes.
+                    let _ = Stored { places: vec![StoredPlace::new(place, 0, made)] }.remove();
+                }
+                Error::kernel(format!("open {path}"), errno)
+            })?;
             let stored = StoredPlace { leaf: plan.leaf && place.is_v2(), ..StoredPlace::new(place, inode, made) };
             let opened = Opened { place: index, dir, stored, path: path.clone() };
             self.opened.push(opened);
@@ -124,7 +130,7 @@ impl Cgroup {
         self.opened.last().filter(|o| o.stored.controllers.is_empty())
     }
 
-    /// Performs the writes of one phase; the v2 device program belongs to [`Phase::Limits`].
+    /// Performs the writes of one phase; the v2 device program belongs to [`CgroupPlan::program_phase`].
     ///
     /// # Errors
     /// `ErrorKind::Kernel` with file, value, pointer and hint.
@@ -141,7 +147,7 @@ impl Cgroup {
         );
         done.map_err(marked)?;
         match (&plan.device_program, self.v2()) {
-            (Some(program), Some(at)) if phase == Phase::Limits => match attach_program(at, program) {
+            (Some(program), Some(at)) if phase == plan.program_phase() => match attach_program(at, program) {
                 // Without privileges over the host there is neither this program nor a node that it could be about.
                 Err(e) if e.code == PERMISSION && (plan.rootless || host::in_user_namespace()) => {
                     plan.device_denial.as_ref().map_or(Ok(()), |rule| Err(e.at(rule.clone())))

@@ -140,7 +140,9 @@ proptest! {
             text.extend(i.immediate.to_le_bytes());
         }
         let vm = rbpf::EbpfVmRaw::new(Some(&text)).unwrap();
-        for request in requests() {
+        // Reading allowed by one exception and writing by another of v1 is no reading and writing: one must allow both
+        // (linux v6.18 security/device_cgroup.c match_exception). The program decides for each bit.
+        for request in requests().into_iter().filter(|(.., access)| access.is_power_of_two()) {
             let (kind, major, minor, access) = request;
             let number = if kind == Kind::Block { 1 } else { 2 };
             let mut context: Vec<u8> = [u32::from(access) << 16 | number, major, minor].iter().flat_map(|n| n.to_le_bytes()).collect();

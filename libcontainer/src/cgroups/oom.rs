@@ -12,7 +12,13 @@ use super::stored::Stored;
 impl CgroupPlan {
     /// Whether something is written or loaded in [`Phase::Limits`], or moved.
     pub fn has_limits(&self) -> bool {
-        self.device_program.is_some() || self.leaf || self.writes.iter().any(|w| w.phase == Phase::Limits)
+        let program = self.device_program.is_some() && self.program_phase() == Phase::Limits;
+        program || self.leaf || self.writes.iter().any(|w| w.phase == Phase::Limits)
+    }
+
+    /// When the device program is attached.
+    pub fn program_phase(&self) -> Phase {
+        if self.mounts_devices { Phase::Limits } else { Phase::Mounting }
     }
 }
 

@@ -115,6 +115,7 @@ pub const CODES: &[Row] = &[
     row("seccomp-name", "a rule without a system call's name", WRITER, CORRECT),
     row("seccomp-op", "an operator is missing or unknown", WRITER, CORRECT),
     row("seccomp-size", "the profile needs more instructions than the kernel takes", "thousands of conditions", "shorten the profile"),
+    row("seccomp-unknown", "a system call that no ABI of this machine has", "a profile for several architectures or newer kernels, or a typing mistake", "nothing: no such call is filtered; --strict refuses it"),
     row("selinux", "an SELinux label cannot be used", "SELinux is off", "leave the field out, or switch SELinux on"),
     row("state", "the container's status does not allow the operation", "see the message", "start, resume or delete it first"),
     row("state-file", "a file of the container cannot be read", "written by another version, or damaged", "delete --force"),
@@ -132,6 +133,12 @@ pub const CODES: &[Row] = &[
     row("worker", "the library's worker got a request that is none", "it was called by hand", "use the library"),
     row("worker-died", "the library's worker was killed", "killed from outside", "delete the container with force"),
 ];
+
+/// What to do about errors of `code` in general; `None` where only the error itself can tell.
+pub fn remedy(code: &str) -> Option<&'static str> {
+    let row = CODES.iter().find(|row| row.code == code)?;
+    (!row.remedy.starts_with("see the ")).then_some(row.remedy)
+}
 
 #[cfg(test)]
 mod tests {
@@ -230,8 +237,13 @@ mod tests {
                 let text = std::fs::read_to_string(&entry).unwrap();
                 let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
                 all.push_str(text);
-                for (call, index) in [("Problem::new(", 1), ("Problem::dropped(", 1), ("Error::new(", 1), (".code(", 0)]
-                {
+                for (call, index) in [
+                    ("Problem::new(", 1),
+                    ("Problem::dropped(", 1),
+                    ("Problem::quiet(", 1),
+                    ("Error::new(", 1),
+                    (".code(", 0),
+                ] {
                     for (at, _) in text.match_indices(call) {
                         let args = arguments(&text[at + call.len()..]);
                         let code = args.get(index).map_or("", |a| a.trim());
@@ -240,6 +252,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_remedy_that_points_back_at_the_error_is_none() {
+        assert_eq!(super::remedy("cwd"), Some(CORRECT));
+        assert_eq!((super::remedy("kernel"), super::remedy("no-such-code")), (None, None));
     }
 
     #[test]

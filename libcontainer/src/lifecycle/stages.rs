@@ -23,6 +23,7 @@ pub(crate) enum ParentStage {
     ResctrlTasks,
     PrivateState,
     StateFile,
+    DeviceProgram,
     IdMaps,
     NetDevices,
     MountIds,
@@ -96,7 +97,7 @@ impl Moment {
     /// The moment that the parent waits for after the child's `act`.
     pub(crate) fn after(act: &Act) -> Option<Moment> {
         match act {
-            Act::AwaitIdMaps { .. } => Some(Moment::IdMaps),
+            Act::AwaitIdMaps { .. } | Act::AwaitTimeOffsets { .. } => Some(Moment::IdMaps),
             Act::HandOutNetwork => Some(Moment::Network),
             Act::Rootfs(step) if step.id_map().is_some() => Some(Moment::MountIds),
             Act::MountsDone { .. } => Some(Moment::MountsDone),
@@ -209,6 +210,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         "written while init mounts; the rename makes it count",
     ),
     row(
+        ParentStage::DeviceProgram,
+        By::Create,
+        Moment::BeforeChild,
+        "device program",
+        "the kernel checks and compiles it while init mounts; it lets every mknod pass",
+    ),
+    row(
         ParentStage::IdMaps,
         By::Create,
         Moment::IdMaps,
@@ -229,13 +237,7 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         "ids of a mount",
         "before it is attached; it takes CAP_SYS_ADMIN over the host's file system, which init has not",
     ),
-    row(
-        ParentStage::Limits,
-        By::Create,
-        Moment::MountsDone,
-        "limits",
-        "not before: they would slow the set-up down, and the v2 device program would refuse init's own mknod",
-    ),
+    row(ParentStage::Limits, By::Create, Moment::MountsDone, "limits", "not before: they would slow the set-up down"),
     row(
         ParentStage::Leaf,
         By::Create,

@@ -167,6 +167,7 @@ impl Child<'_> {
             Act::OomScore(_)
             | Act::Attach
             | Act::AwaitIdMaps { .. }
+            | Act::AwaitTimeOffsets { .. }
             | Act::EnterTime
             | Act::BecomeRoot
             | Act::Join { .. }
@@ -224,7 +225,7 @@ impl Child<'_> {
                     }
                 })
             }
-            Act::AwaitIdMaps { dumpable } => {
+            Act::AwaitIdMaps { dumpable } | Act::AwaitTimeOffsets { dumpable } => {
                 if *dumpable {
                     prctl::set_dumpable(true)?;
                 }

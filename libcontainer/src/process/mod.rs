@@ -3,6 +3,7 @@
 pub mod attributes;
 pub(crate) mod child;
 mod finish;
+pub mod hidden;
 pub mod message;
 pub mod mount_ids;
 pub mod parent;

@@ -39,8 +39,8 @@ pub struct Spawned {
 pub struct CloneRequest<'a> {
     /// Flags for clone3.
     pub flags: u64,
-    /// (namespace file or pidfd, `CLONE_NEW…`) that this process joins for the moment of the clone only.
-    pub around: Vec<(BorrowedFd<'a>, u64)>,
+    /// (namespace file, `CLONE_NEW…`, place in config.json) that this process joins for the moment of the clone only.
+    pub around: Vec<(BorrowedFd<'a>, u64, &'a str)>,
     /// Text for timens_offsets; `Some` makes a new time namespace for the child. `None` too when the child makes its own.
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
@@ -62,7 +62,7 @@ impl<'a> CloneRequest<'a> {
         CloneRequest {
             // Below a joined user namespace the child forks once more, with these flags, when it is there.
             flags: if plan.joins_user() { 0 } else { plan.clone_flags() },
-            around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
+            around: around.map(|(j, fd)| (fd.as_fd(), j.flag, j.pointer.as_str())).collect(),
             time_offsets: (plan.new & namespaces::TIME != 0 && !plan.child_makes_time())
                 .then_some(plan.time_offsets.as_str()),
             into_cgroup,
@@ -79,9 +79,10 @@ impl<'a> CloneRequest<'a> {
 pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<Spawned> {
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
     let back = own_namespaces(request)?;
-    let entered = enter(request);
+    let mut entered = 0;
+    let joined = enter(request, &mut entered);
     let mut moves = None;
-    let cloned = entered.and_then(|()| match clone3(request.flags, request.into_cgroup) {
+    let cloned = joined.and_then(|()| match clone3(request.flags, request.into_cgroup) {
         Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP)
             if request.or_move.is_some() && request.into_cgroup.is_some() =>
         {
@@ -102,7 +103,7 @@ pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<
         exit_group(255);
     }
     // Even after a failure: this process must not stay where the child was to be born.
-    for (fd, flag) in &back {
+    for (fd, flag) in back.iter().take(entered) {
         setns(fd.as_fd(), *flag).map_err(|e| Error::kernel("return to the runtime's own namespace", e))?;
     }
     match cloned? {
@@ -147,7 +148,7 @@ fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
 /// Files of the namespaces that this process leaves for the moment of the clone.
 fn own_namespaces(request: &CloneRequest<'_>) -> Result<Vec<(OwnedFd, u64)>> {
     let time = request.time_offsets.map(|_| namespaces::TIME);
-    let flags = request.around.iter().map(|(_, flag)| *flag).chain(time);
+    let flags = request.around.iter().map(|(_, flag, _)| *flag).chain(time);
     flags
         .map(|flag| {
             let kind = namespaces::KINDS.iter().find(|k| k.flag == flag).map_or("", |k| k.proc_name);
@@ -158,15 +159,21 @@ fn own_namespaces(request: &CloneRequest<'_>) -> Result<Vec<(OwnedFd, u64)>> {
         .collect()
 }
 
-fn enter(request: &CloneRequest<'_>) -> Result<()> {
-    for (fd, flag) in &request.around {
+/// `entered` counts those that this process has to leave again.
+fn enter(request: &CloneRequest<'_>, entered: &mut usize) -> Result<()> {
+    for (fd, flag, pointer) in &request.around {
         let word = namespaces::KINDS.iter().find(|k| k.flag == *flag).map_or("", |k| k.word);
-        setns(*fd, *flag)
-            .map_err(|e| Error::kernel(format!("join the {word} namespace"), e).at("/linux/namespaces"))?;
+        setns(*fd, *flag).map_err(|errno| {
+            let mut e = Error::kernel(format!("join the {word} namespace"), errno).at(*pointer);
+            e.hint = remedy(&Act::Join { index: 0, flag: *flag }, errno as i32, "").map(str::to_owned);
+            e
+        })?;
+        *entered += 1;
     }
     let Some(offsets) = request.time_offsets else { return Ok(()) };
     // Children only: the caller's own clocks do not move. The first clone freezes the offsets.
     unshare(namespaces::TIME).map_err(|e| Error::kernel("unshare time", e).at("/linux/namespaces"))?;
+    *entered += 1;
     write_time_offsets(nix::unistd::getpid().as_raw(), offsets)
 }
 
@@ -215,7 +222,7 @@ impl Spawned {
             return Ok(());
         }
         loop {
-            match self.wait(signals)? {
+            match self.wait(signals, Some(self.pidfd.as_fd()))? {
                 FromChild::Forked(pid, pidfd) => {
                     let first = std::mem::replace(&mut self.pid, pid);
                     self.pidfd = pidfd;
@@ -237,14 +244,19 @@ impl Spawned {
     /// `ErrorKind::Interrupted`; or the channel broke.
     pub fn next(&self, signals: &Signals) -> Result<FromChild> {
         let mut early = self.early.borrow_mut();
-        if early.is_empty() { self.wait(signals) } else { Ok(early.remove(0)) }
+        if early.is_empty() { self.wait(signals, None) } else { Ok(early.remove(0)) }
     }
 
-    fn wait(&self, signals: &Signals) -> Result<FromChild> {
+    /// The next message. The channel ends with its last holder: whose death counts although another process has the other
+    /// end as well is said by `maker`.
+    fn wait(&self, signals: &Signals, maker: Option<BorrowedFd<'_>>) -> Result<FromChild> {
+        let mut maker_is_dead = false;
         loop {
-            let mut fds =
-                [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
+            let of = |fd| PollFd::new(fd, PollFlags::POLLIN);
+            let mut fds = [of(self.channel.as_fd()), of(signals.as_fd()), of(maker.unwrap_or(self.channel.as_fd()))];
+            // What the dead one has sent came before its death, but perhaps after our look at the channel: one more look.
+            let limit = if maker_is_dead { PollTimeout::ZERO } else { PollTimeout::NONE };
+            match poll(&mut fds, limit) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(Error::kernel("poll", e)),
             }
@@ -254,6 +266,10 @@ impl Spawned {
             if fds[0].any().unwrap_or(false) {
                 return self.channel.receive().map_err(|e| Error::kernel("receive from the child", e));
             }
+            if maker_is_dead {
+                return Ok(FromChild::Closed);
+            }
+            maker_is_dead = maker.is_some() && fds[2].any().unwrap_or(false);
         }
     }
 
@@ -265,7 +281,12 @@ impl Spawned {
         match self.channel.proceed() {
             Ok(()) => Ok(()),
             Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                let last = self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?;
+                // Whatever it has said is there already.
+                let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+                let last = match poll(&mut fds, PollTimeout::ZERO) {
+                    Ok(1) => self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?,
+                    _ => FromChild::Closed,
+                };
                 Err(self.failure(last, steps))
             }
             Err(e) => Err(Error::kernel("answer the child", e)),
@@ -287,6 +308,8 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "panic", format!("defect of the runtime in the child: {text}"))
             }
             FromChild::Closed => {
+                // It is dead, or without a channel and of no use: nobody would end it during the wait.
+                let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
                 let how = match wait_pid(self.pid, false) {
                     Ok(Some((_, status))) => death_words(status),
                     _ => "its status is lost".to_owned(),

@@ -114,6 +114,7 @@ const fn detail(kind: Kind, errno: Errno, detail: &'static str, remedy: &'static
 const MOUNT_MAX: &str = "the mount namespace is full (/proc/sys/fs/mount-max), or the file system has no space left";
 const NAMESPACES_MAX: &str = "a limit in /proc/sys/user/max_*_namespaces or a nesting of 32 levels is reached";
 const READ_ONLY_PARENT: &str = "the mount point is missing and what it would be made in is read-only: make it in the image, or mount a tmpfs above it first";
+const NOT_ITS_OWN: &str = "the mount point is missing and the container's root may not make it: make it in the image, or give the image to ids that are mapped";
 const LOCKED: &str =
     "a user namespace may not change what the mount's source has set: ask for the same flags as the source";
 const LINK_OUT: &str = "a symbolic link in the image stands in the way: give the path that it leads to";
@@ -162,6 +163,7 @@ pub const REMEDIES: &[Row] = &[
     // linux v6.18 fs/namespace.c mount_too_revealing().
     detail(Kind::KernelFileSystem, Errno::EPERM, "fsmount", "in a user namespace the kernel gives a new one only to who sees a whole one: parts of it are covered or read-only here, as a container's masked paths are"),
     row(Kind::KernelFileSystem, Errno::EPERM, "the PID or network namespace that it shows belongs to another user namespace: bind the host's own mount"),
+    row(Kind::KernelFileSystem, Errno::EACCES, NOT_ITS_OWN),
     row(Kind::KernelFileSystem, Errno::ENOTDIR, "the image must have an ordinary directory there, without symbolic links on the way"),
     row(Kind::KernelFileSystem, Errno::ELOOP, "the image must have an ordinary directory there, without symbolic links on the way"),
     row(Kind::KernelFileSystem, Errno::EROFS, READ_ONLY_PARENT),
@@ -170,6 +172,7 @@ pub const REMEDIES: &[Row] = &[
     row(Kind::FileSystem, Errno::ENODEV, "the kernel does not know this type: see /proc/filesystems, load its module, or correct the type"),
     row(Kind::FileSystem, Errno::ENOTBLK, "the source must be a block device"),
     row(Kind::FileSystem, Errno::ENXIO, "the block device has no medium or driver"),
+    detail(Kind::FileSystem, Errno::EACCES, "mkdirat", NOT_ITS_OWN),
     row(Kind::FileSystem, Errno::EACCES, "the block device is read-only (add the option ro), or a directory on the way is closed"),
     row(Kind::FileSystem, Errno::EINVAL, "the file system does not take an option or its value, or the source holds another file system: see what it said, and mount(8)"),
     row(Kind::FileSystem, Errno::EBUSY, "it is mounted or in use elsewhere: an overlay's upperdir and workdir serve one mount only"),
@@ -179,6 +182,8 @@ pub const REMEDIES: &[Row] = &[
     row(Kind::FileSystem, Errno::EROFS, READ_ONLY_PARENT),
     row(Kind::FileSystem, Errno::ENOSPC, MOUNT_MAX),
     row(Kind::Bind, Errno::ENOENT, "the source does not exist: make it, correct it, or leave the mount out"),
+    detail(Kind::Bind, Errno::EACCES, "mkdirat", NOT_ITS_OWN),
+    detail(Kind::Bind, Errno::EACCES, "O_CREAT", NOT_ITS_OWN),
     row(Kind::Bind, Errno::EACCES, "a directory above the source is closed to the container's root: give search permission on the way"),
     row(Kind::Bind, Errno::EINVAL, "the source is unbindable, or has locked mounts below it in a user namespace: use rbind"),
     detail(Kind::Bind, Errno::EPERM, "procfs", "mount a procfs there (type proc), or bind the host's whole /proc"),
@@ -194,6 +199,7 @@ pub const REMEDIES: &[Row] = &[
     row(Kind::Remount, Errno::ENOENT, "the destination does not exist: a remount comes after the mount that it changes"),
     row(Kind::Device, Errno::ENOENT, "a user namespace makes no nodes, so the host's is bound: the host has none at this path"),
     row(Kind::Device, Errno::EPERM, "a node needs CAP_MKNOD in the initial user namespace, or one of the host's at the same path to bind"),
+    row(Kind::Device, Errno::EACCES, "the container's root may not write there: mount a tmpfs on /dev, or give the directory to ids that are mapped"),
     row(Kind::Device, Errno::EEXIST, "the image has another file there: remove it, or mount a tmpfs on /dev"),
     row(Kind::Device, Errno::EROFS, READ_ONLY_PARENT),
     row(Kind::Device, Errno::ELOOP, LINK_OUT),
@@ -264,6 +270,7 @@ pub const REMEDIES: &[Row] = &[
     row(Kind::Seccomp, Errno::ENOMEM, "this filter and those around the runtime are too long together: shorten the profile"),
     row(Kind::Seccomp, Errno::EBUSY, "a filter around the runtime has a listener already, and there is one only: leave SCMP_ACT_NOTIFY out"),
     row(Kind::Seccomp, Errno::ENOSYS, "the kernel has no filters (CONFIG_SECCOMP_FILTER), or a filter around the runtime hides seccomp(2)"),
+    row(Kind::Any, Errno::EOVERFLOW, "an id has no number on this mount: map it in the user namespace, or in uidMappings and gidMappings of the mount"),
     row(Kind::Any, Errno::EPIPE, "the runtime was killed meanwhile"),
     row(Kind::Any, Errno::EMFILE, "raise the caller's RLIMIT_NOFILE"),
     row(Kind::Any, Errno::ENFILE, "the machine has no descriptors left: raise /proc/sys/fs/file-max"),
@@ -320,7 +327,7 @@ fn kind(act: &Act) -> Option<Kind> {
 fn below_root(step: &Step) -> Option<Kind> {
     let shows_kernel = |fs: &Fs| matches!(fs.fstype.to_bytes(), b"proc" | b"sysfs");
     Some(match step {
-        Step::BindRootfs(_) | Step::OpenRootfs(_) | Step::ParentPrivate(_) => Kind::Rootfs,
+        Step::BindRootfs { .. } | Step::OpenRootfs(_) | Step::ParentPrivate(_) => Kind::Rootfs,
         Step::Fs(fs) if shows_kernel(fs) => Kind::KernelFileSystem,
         Step::Fs(_) | Step::CgroupV1(_) => Kind::FileSystem,
         Step::Bind(_) => Kind::Bind,
