@@ -19,6 +19,9 @@ const FILES: [&str; 2] = ["intent.json", "state.json"];
 /// Longest file that is read back, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
+/// How files are opened that are read back: a symlink or FIFO in their place is not followed or waited for.
+const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK);
+
 /// An open container directory.
 #[derive(Debug)]
 pub struct StateDir {
@@ -237,8 +240,7 @@ impl StateDir {
     /// It cannot be read, or is larger than 16 MiB.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let fail = |e: Errno| Error::kernel(format!("read {}/{name}", self.path), e);
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let fd = match openat(&self.dir, name, flags, Mode::empty()) {
+        let fd = match openat(&self.dir, name, READ, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
             other => other.map_err(fail)?,
         };
@@ -303,6 +305,37 @@ impl StateDir {
 fn exists(root_path: &Path, id: &str) -> Error {
     let text = format!("container with given ID already exists (id {id}, root {})", root_path.display());
     Error::new(ErrorKind::Exists, "exists", text)
+}
+
+/// Opens the directory `id` below an open root; `None` when there is none.
+///
+/// # Errors
+/// Anything but a missing directory.
+pub fn open_below(root: &OwnedFd, id: &str) -> std::result::Result<Option<OwnedFd>, Errno> {
+    match open_dir(root, id) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Reads a file of a container into `buffer`. `None` when there is none, or it does not fit. A file under its name is
+/// never written to, so one read(2) that does not fill the buffer has seen its end.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_small<'b>(dir: &OwnedFd, name: &str, buffer: &'b mut [u8]) -> std::result::Result<Option<&'b [u8]>, Errno> {
+    let fd = match openat(dir, name, READ, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other?,
+    };
+    loop {
+        match nix::unistd::read(&fd, buffer) {
+            Ok(n) => return Ok(buffer.get(..n).filter(|_| n < buffer.len())),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
