@@ -258,7 +258,12 @@ pub const COMMANDS: &[Command] = &[
         failure_prefix: "wherry create failed: ",
         ..plain("create", "create a container", run::create::run)
     },
-    Command { ..plain("start", "start the program of a created container", run::start::run) },
+    Command {
+        text: "Lets the init of a created container go on, and returns when the program runs. A --trace of start shows the \
+               runtime's own part: init shares the memory that its steps are written to with create, whose process is \
+               gone. `wherry --trace FILE run --detach` measures the filter, the startContainer hooks and execve as well.",
+        ..plain("start", "start the program of a created container", run::start::run)
+    },
     Command {
         flags: &[CREATE, RUN],
         text: "The same as create and start. In the foreground it then waits, passes signals on to the container's init, \
@@ -363,8 +368,9 @@ pub const COMMANDS: &[Command] = &[
                is changed. Ordinary users see their own plan, with --rootless=false that of root; facts that they cannot \
                look at are named. --check reads the whole configuration, whatever is wrong with it, and prints a line for \
                each problem: JSON pointer, code, reason, hint. Problems that do not keep create from working, because the \
-               runtime-spec or the kernel says that nothing comes of the field, are marked as warnings; with --strict they \
-               are problems as well.",
+               runtime-spec or the kernel says that nothing comes of the field, are marked as warnings, and as notes \
+               where every configuration has some (names of system calls that this machine does not have); with --strict \
+               they are problems as well.",
         examples: &[
             ("wherry plan /srv/web", "what would be done"),
             ("wherry plan --check --strict --format json /srv/web", "everything that is wrong, for a program"),

@@ -156,7 +156,11 @@ fn annotations(lab: &Lab) -> Check {
 /// Those that can change what is done. What other annotations do, nothing, is shown by `input::annotations_of_engines`.
 fn unsafe_annotations(lab: &Lab) -> Check {
     let listed = words(&document(lab)?, "/potentiallyUnsafeConfigAnnotations");
-    same("annotations", listed.join(" ").as_str(), "bundle org.wherry.landlock run.oci.mount_context_type")?;
+    same(
+        "annotations",
+        listed.join(" ").as_str(),
+        "bundle org.wherry.landlock run.oci.mount_context_type run.oci.seccomp_fail_unknown_syscall",
+    )?;
     // The one that needs no security module, with a value that it cannot have.
     let out = lab.sh("true", |c| bundle::set(c, "/annotations", json!({"org.wherry.landlock": "nonsense"})))?;
     out.fails(1, &["/annotations/org.wherry.landlock: "]).map(drop)

@@ -12,6 +12,7 @@ mod kill;
 mod outlook;
 mod pause;
 mod prepare;
+pub(crate) mod remedy;
 pub mod request;
 mod stages;
 mod start;

@@ -39,17 +39,30 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
     for ignored in plan.ignored() {
         log::warn!("{ignored}");
     }
+    private.resources = merge(&old, &new).to_json();
+    let program = filter.map(|f| f.to_bytes()).unwrap_or_default();
+    // Under its temporary name, so that a full disk shows before anything is changed.
+    let pending = container.dir.prepare(PRIVATE, &private.to_bytes(&program), 0o600)?;
     // First, and taken back when the rest is refused: the flags of a call act together.
-    let rdt = rdt.map(RdtChange::apply).transpose()?;
-    if let Err(e) = plan.apply(&stored) {
+    let rdt = match rdt.map(RdtChange::apply).transpose() {
+        Ok(rdt) => rdt,
+        Err(e) => {
+            pending.discard();
+            return Err(e);
+        }
+    };
+    let done = match plan.apply(&stored) {
+        Ok(applied) => pending.commit().map_err(|e| applied.undo(e)),
+        Err(e) => {
+            pending.discard();
+            Err(e)
+        }
+    };
+    done.inspect_err(|_| {
         if let Some(change) = rdt {
             change.undo();
         }
-        return Err(e);
-    }
-    private.resources = merge(&old, &new).to_json();
-    let program = filter.map(|f| f.to_bytes()).unwrap_or_default();
-    container.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
+    })
 }
 
 fn from_flags(request: &Update) -> Resources<'_> {

@@ -3,6 +3,7 @@
 //! kernel Documentation/admin-guide/cgroup-v1, cgroup-v2.rst, accounting/psi.rst.
 
 pub(super) mod metrics;
+mod rdma;
 mod source;
 pub(super) mod usage;
 mod v1;
@@ -34,7 +35,7 @@ impl Stored {
         let pids = pids(&tree.v1("pids").unwrap_or_else(|| tree.v2()));
         let blkio = tree.v1("blkio").map_or_else(|| v2::blkio(&tree.v2()), |f| v1::blkio(&f));
         let hugetlb = tree.v1("hugetlb").map_or_else(|| hugetlb(&tree.v2(), false), |f| hugetlb(&f, true));
-        Ok(json!({
+        let mut out = json!({
             "cpu": cpu,
             "cpuset": v1::cpuset(&tree.v1_files("cpuset")),
             "memory": memory,
@@ -43,7 +44,12 @@ impl Stored {
             "hugetlb": hugetlb,
             "intel_rdt": {},
             "network_interfaces": null,
-        }))
+        });
+        // runc has no member for it: only hosts with such devices show one.
+        if let Some(rdma) = rdma::stats(&source::of(&tree, "rdma")) {
+            out["rdma"] = rdma;
+        }
+        Ok(out)
     }
 }
 
