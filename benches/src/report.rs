@@ -132,14 +132,15 @@ pub fn many(rows: &[Row], runtimes: &[Runtime], verdicts: &mut Verdicts) -> Stri
     let [one, some, all] = many::SIZES;
     let find = |command: &str, size| rows.iter().find(|row| row.name == many::name(command, size));
     let Some(ours) = runtimes.iter().position(|runtime| runtime.name == OURS) else { return String::new() };
-    let to = |command: &str, size| Some(find(command, all)?.ratio_to(find(command, size)?, ours)?.wall);
-    let list = find("list", all).and_then(|row| row.wall(ours, 50));
+    let wall = |command: &str, size, percent| find(command, size)?.wall(ours, percent);
+    let linear = find("list", all).and_then(|row| Some(row.ratio_to(find("list", some)?, ours)?.wall));
+    let beside = |command| Some(wall(command, all, 10)? / wall(command, one, 10)?);
     let mut text = String::new();
     for (what, value, limit) in [
-        (format!("list of {all}, ms"), list, goals::LIST),
-        (format!("list of {all} / list of {some}"), to("list", some), goals::LINEAR),
-        (format!("state of {all} / state of {one}"), to("state", one), goals::INDEPENDENT),
-        (format!("kill of {all} / kill of {one}"), to("kill", one), goals::INDEPENDENT),
+        (format!("list of {all}, ms"), wall("list", all, 50), goals::LIST),
+        (format!("list of {all} / list of {some}"), linear, goals::LINEAR),
+        (format!("state of {all} / state of {one}"), beside("state"), goals::INDEPENDENT),
+        (format!("kill of {all} / kill of {one}"), beside("kill"), goals::INDEPENDENT),
     ] {
         let verdict = verdicts.judge(value.is_some_and(|value| value <= limit), || what.clone());
         let _ = writeln!(text, "{what:<29} {}  <= {limit} {verdict}", number(value, 8));

@@ -39,7 +39,7 @@ pub use enter::{Attach, SubCgroup};
 pub use layout::{Hierarchy, Layout, Unified};
 pub use merge::merge;
 pub use oom_watch::OomWatch;
-pub use paused::Freezer;
+pub use paused::{Freezer, Near};
 pub use permission::{PERMISSION, Refusal, refusal};
 pub use plan::{CgroupPlan, MountView, Phase, Place, Request, Rule, Write};
 pub use stats::metrics::{Family, Kind, Number, Sample};

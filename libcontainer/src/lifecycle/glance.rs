@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::container::{Container, STATE, condition};
 use super::request::{Context, StateView, Status};
-use crate::cgroups::Freezer;
+use crate::cgroups::{Freezer, Near};
 use crate::error::{Error, Result};
 use crate::procfs::host;
 use crate::state::{Identity, StateDir, dir};
@@ -63,6 +63,7 @@ pub(super) struct Root<'c> {
     context: &'c Context,
     root: OwnedFd,
     buffer: Vec<u8>,
+    near: Near,
 }
 
 impl<'c> Root<'c> {
@@ -73,7 +74,7 @@ impl<'c> Root<'c> {
     pub fn open(context: &'c Context) -> Result<Option<Root<'c>>> {
         match dir::open_root(&context.root, false) {
             Err(e) if e.errno == libc::ENOENT && !context.root_given => Ok(None),
-            other => Ok(Some(Root { context, root: other?, buffer: vec![0; BUFFER] })),
+            other => Ok(Some(Root { context, root: other?, buffer: vec![0; BUFFER], near: Near::default() })),
         }
     }
 
@@ -100,7 +101,7 @@ impl<'c> Root<'c> {
         let same_boot = seen.wherry.boot_id == host::boot_id().map_err(|e| Error::kernel("read /proc", e))?;
         let status = match seen.wherry.freezer {
             _ if !same_boot => Status::Stopped,
-            Some(freezer) => condition(dir.as_fd(), init, || freezer.is_frozen().unwrap_or(false))
+            Some(freezer) => condition(dir.as_fd(), init, || freezer.is_frozen_near(&mut self.near).unwrap_or(false))
                 .map_err(|(what, e)| fail(&format!("{what}:"), e))?,
             None => return self.other(id),
         };
