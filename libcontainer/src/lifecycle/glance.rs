@@ -11,7 +11,7 @@ use super::request::{Context, StateView, Status};
 use crate::cgroups::{Freezer, Near};
 use crate::error::{Error, Result};
 use crate::procfs::host;
-use crate::state::{Identity, StateDir, dir};
+use crate::state::{Identity, StateDir, dir, look};
 
 /// Largest state.json that is read this way. Docker's have 8 KiB at most.
 const BUFFER: usize = 32 << 10;
@@ -55,7 +55,7 @@ pub(super) enum Look {
     /// A container whose create is done, and its init.
     Seen(StateView, Identity),
     /// Being created, left behind by a killed create, torn, or of a version that kept less in state.json.
-    Other(Container),
+    Other(Box<Container>),
 }
 
 /// The containers below a root.
@@ -92,8 +92,8 @@ impl<'c> Root<'c> {
     /// Its files or /proc cannot be read.
     pub fn look(&mut self, id: &str) -> Result<Look> {
         let fail = |what: &str, e| Error::kernel(format!("{what} {}/{id}", self.context.root.display()), e);
-        let Some(dir) = dir::open_below(&self.root, id).map_err(|e| fail("open", e))? else { return Ok(Look::Gone) };
-        let text = dir::read_small(&dir, STATE, &mut self.buffer).map_err(|e| fail("read the state of", e))?;
+        let Some(dir) = look::open_below(&self.root, id).map_err(|e| fail("open", e))? else { return Ok(Look::Gone) };
+        let text = look::read_small(&dir, STATE, &mut self.buffer).map_err(|e| fail("read the state of", e))?;
         let Some(seen) = text.and_then(|text| serde_json::from_slice::<Glance<'_>>(text).ok()) else {
             return self.other(id);
         };
@@ -122,7 +122,7 @@ impl<'c> Root<'c> {
     fn other(&self, id: &str) -> Result<Look> {
         match self.container(id) {
             Err(e) if e.kind == crate::error::ErrorKind::NotFound => Ok(Look::Gone),
-            other => Ok(Look::Other(other?)),
+            other => Ok(Look::Other(Box::new(other?))),
         }
     }
 

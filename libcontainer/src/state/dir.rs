@@ -22,7 +22,8 @@ const USUAL: [&str; 2] = ["state.json", "private.json"];
 const MAX_FILE: u64 = 16 << 20;
 
 /// How files are opened that are read back: a symlink or FIFO in their place is not followed or waited for.
-const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK);
+pub(super) const READ: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK);
 
 /// An open container directory.
 #[derive(Debug)]
@@ -333,38 +334,7 @@ fn exists(root_path: &Path, id: &str) -> Error {
         .hint("use another id, or delete the old one (--force, should it be left over)")
 }
 
-/// Opens the directory `id` below an open root; `None` when there is none.
-///
-/// # Errors
-/// Anything but a missing directory.
-pub fn open_below(root: &OwnedFd, id: &str) -> std::result::Result<Option<OwnedFd>, Errno> {
-    match open_dir(root, id) {
-        Ok(dir) => Ok(Some(dir)),
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Reads a file of a container into `buffer`. `None` when there is none, or it does not fit. A file under its name is
-/// never written to, so one read(2) that does not fill the buffer has seen its end.
-///
-/// # Errors
-/// It cannot be read.
-pub fn read_small<'b>(dir: &OwnedFd, name: &str, buffer: &'b mut [u8]) -> std::result::Result<Option<&'b [u8]>, Errno> {
-    let fd = match openat(dir, name, READ, Mode::empty()) {
-        Err(Errno::ENOENT) => return Ok(None),
-        other => other?,
-    };
-    loop {
-        match nix::unistd::read(&fd, buffer) {
-            Ok(n) => return Ok(buffer.get(..n).filter(|_| n < buffer.len())),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
-fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
+pub(super) fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
     openat(parent, name, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
 }
 
