@@ -127,7 +127,7 @@ pub fn row(row: &Row, runtimes: &[Runtime], verdicts: &mut Verdicts) -> String {
     text
 }
 
-/// The goals of the rows of [`many`]; nothing when they were not measured.
+/// The goals of the rows of [`mod@many`]; nothing when they were not measured.
 pub fn many(rows: &[Row], runtimes: &[Runtime], verdicts: &mut Verdicts) -> String {
     let [one, some, all] = many::SIZES;
     let find = |command: &str, size| rows.iter().find(|row| row.name == many::name(command, size));
