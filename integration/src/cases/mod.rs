@@ -26,6 +26,7 @@ mod labels;
 mod landlock;
 mod lifecycle;
 mod limits;
+mod many;
 mod memory_policy;
 mod metrics;
 mod mount_effects;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<Case> {
         landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
+        many::cases(),
         memory_policy::cases(),
         metrics::cases(),
         mount_effects::cases(),
