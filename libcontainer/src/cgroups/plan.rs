@@ -142,7 +142,7 @@ pub struct CgroupPlan {
     pub device_denial: Option<String>,
     /// init mounts a file system by its block device, which the filter might refuse.
     pub mounts_devices: bool,
-    /// Init gets a v2 cgroup of its own below, see [`super::leaf`].
+    /// Init gets a v2 cgroup of its own below (`leaf.rs`).
     pub leaf: bool,
     /// See [`Request::rootless`].
     pub rootless: bool,
