@@ -12,7 +12,7 @@ use super::file::{self, Directory};
 use super::permission::{PERMISSION, marked};
 use super::plan::{CgroupPlan, Phase, Place};
 use super::stored::{Stored, StoredPlace};
-use super::{cpuset, delegate, process_list};
+use super::{cpuset, delegate, leaf, process_list};
 use crate::error::{Error, Result};
 use crate::procfs::host;
 use crate::sys::bpf;
@@ -85,7 +85,8 @@ impl Cgroup {
                 }
                 Error::kernel(format!("open {path}"), errno)
             })?;
-            let opened = Opened { place: index, dir, stored: StoredPlace::new(place, inode, made), path: path.clone() };
+            let stored = StoredPlace { leaf: plan.leaf && place.is_v2(), ..StoredPlace::new(place, inode, made) };
+            let opened = Opened { place: index, dir, stored, path: path.clone() };
             self.opened.push(opened);
             self.enter(plan, &path)?;
         }
@@ -110,8 +111,13 @@ impl Cgroup {
             let at = Directory { fd: o.dir.as_fd(), path: &o.path };
             cpuset::inherit(&at, o.stored.depth(), o.stored.made > 0, &given)?;
         }
+        let leaf = self.v2().filter(|_| plan.leaf).map(|o| leaf::make(o.dir.as_fd(), &o.path)).transpose()?;
         if let (Some(owner), Some(o)) = (plan.owner, self.v2()) {
-            match delegate::chown(o.dir.as_fd(), &o.path, owner) {
+            let chown = || {
+                delegate::chown(o.dir.as_fd(), &o.path, owner)?;
+                leaf.as_ref().map_or(Ok(()), |l| delegate::chown(l.as_fd(), &o.path, owner))
+            };
+            match chown() {
                 // Only root gives files away; the cgroup stays the caller's, who is the container's root.
                 Err(e) if plan.rootless && e.errno == Errno::EPERM as i32 => {}
                 done => done?,
@@ -150,6 +156,15 @@ impl Cgroup {
             },
             _ => Ok(()),
         }
+    }
+
+    /// Moves init into its leaf, and gives controllers on to what comes beside it.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel` with file and value.
+    pub fn settle_leaf(&self, plan: &CgroupPlan, pid: i32) -> Result<()> {
+        let leaf = self.v2().filter(|_| plan.leaf);
+        leaf.map_or(Ok(()), |o| leaf::settle(o.dir.as_fd(), &o.path, pid, &plan.wanted_controllers))
     }
 
     fn find(&self, place: usize) -> Option<&Opened> {

@@ -142,6 +142,8 @@ pub struct CgroupPlan {
     pub device_denial: Option<String>,
     /// init mounts a file system by its block device, which the filter might refuse.
     pub mounts_devices: bool,
+    /// Init gets a v2 cgroup of its own below (`leaf.rs`).
+    pub leaf: bool,
     /// See [`Request::rootless`].
     pub rootless: bool,
     /// See [`Request::owner`].
@@ -151,7 +153,7 @@ pub struct CgroupPlan {
 }
 
 /// The v2 controllers that a container can use.
-const DELEGATED: &[&str] = &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
+pub(super) const DELEGATED: &[&str] = &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
 
 impl CgroupPlan {
     /// Decides everything; what is wrong or cannot be had goes to `problems`, and the plan is then only good for reading.

@@ -25,6 +25,8 @@ pub struct StoredPlace {
     pub inode: u64,
     /// How many directories of the path were made for the container, counted from the leaf upwards.
     pub made: u32,
+    /// v2: init is in a cgroup of its own below.
+    pub leaf: bool,
 }
 
 /// The cgroup in all hierarchies: v1 in the kernel's order, then v2.
@@ -51,7 +53,14 @@ fn missing(place: &Place) -> u32 {
 
 impl StoredPlace {
     pub(super) fn new(p: &Place, inode: u64, made: u32) -> StoredPlace {
-        StoredPlace { controllers: p.controllers.clone(), mount: p.mount.clone(), path: p.path.clone(), inode, made }
+        StoredPlace {
+            controllers: p.controllers.clone(),
+            mount: p.mount.clone(),
+            path: p.path.clone(),
+            inode,
+            made,
+            leaf: false,
+        }
     }
 
     /// The cgroup's directory on the host.
@@ -95,12 +104,17 @@ impl StoredPlace {
 impl CgroupPlan {
     /// What is known before anything is made: paths without inodes, and one directory each. Costs no system call.
     pub fn stored(&self) -> Stored {
-        Stored { places: self.places.iter().map(|p| StoredPlace::new(p, 0, 1)).collect() }
+        self.stored_as(|_| 1)
     }
 
     /// The same with the directories above that are going to be made, which is looked up.
     pub(super) fn stored_with_parents(&self) -> Stored {
-        Stored { places: self.places.iter().map(|p| StoredPlace::new(p, 0, missing(p))).collect() }
+        self.stored_as(missing)
+    }
+
+    fn stored_as(&self, made: impl Fn(&Place) -> u32) -> Stored {
+        let place = |p: &Place| StoredPlace { leaf: self.leaf && p.is_v2(), ..StoredPlace::new(p, 0, made(p)) };
+        Stored { places: self.places.iter().map(place).collect() }
     }
 }
 
@@ -135,9 +149,12 @@ impl Stored {
         self.places.iter().map(place).collect()
     }
 
-    /// The form of the state file: `[controllers, mount, path, inode, made]` for each hierarchy.
+    /// The form of the state file: `[controllers, mount, path, inode, made]` for each hierarchy, and `true` for a leaf.
     pub fn to_json(&self) -> Value {
-        let place = |p: &StoredPlace| json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made]);
+        let place = |p: &StoredPlace| match p.leaf {
+            true => json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made, true]),
+            false => json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made]),
+        };
         Value::Array(self.places.iter().map(place).collect())
     }
 
@@ -163,6 +180,7 @@ impl Stored {
                 path: path.into(),
                 inode: v.get(3)?.as_u64()?,
                 made: u32::try_from(v.get(4)?.as_u64()?).ok()?,
+                leaf: v.get(5).and_then(Value::as_bool).unwrap_or(false),
             })
         };
         let places = value.as_array().ok_or_else(bad)?.iter().map(place).collect::<Option<_>>().ok_or_else(bad)?;
@@ -196,6 +214,7 @@ mod tests {
             path: "/a/b".into(),
             inode: u64::MAX,
             made: 2,
+            leaf: controllers.is_empty(),
         };
         let stored = Stored { places: vec![place(&["cpu", "cpuacct"], "/c/cpu,cpuacct"), place(&[], "/c/unified")] };
         let text = stored.to_json().to_string();

@@ -381,6 +381,8 @@ fn plan_cgroup(
     if facts.rootless() {
         plan.leave_out(facts.layout()?, cgroups::refusal, problems);
     }
+    let leaf = spec.annotations.0.iter().find(|(name, _)| name == cgroups::LEAF_ANNOTATION);
+    plan.plan_leaf(leaf.map(|(_, text)| &**text), facts.layout()?, problems);
     problems.extend(plan.ignored.iter().cloned());
     Ok(Some(plan))
 }

@@ -113,7 +113,7 @@ fn value(version: &str, commit: &str) -> Value {
             "netDevices": {"enabled": true},
         },
         "annotations": annotations,
-        "potentiallyUnsafeConfigAnnotations": ["bundle", crate::landlock::ANNOTATION, crate::mounts::CONTEXT_KIND, crate::seccomp::FAIL_UNKNOWN],
+        "potentiallyUnsafeConfigAnnotations": ["bundle", crate::cgroups::LEAF_ANNOTATION, crate::landlock::ANNOTATION, crate::mounts::CONTEXT_KIND, crate::seccomp::FAIL_UNKNOWN],
     })
 }
 
