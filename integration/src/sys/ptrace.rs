@@ -55,9 +55,13 @@ pub fn start(argv: &[OsString]) -> io::Result<i32> {
     Ok(pid)
 }
 
-fn ask(request: libc::c_uint, pid: i32, data: usize) -> io::Result<i64> {
-    #[allow(clippy::cast_possible_wrap, reason = "glibc and musl differ in the sign of a request")]
-    let request = request as _;
+/// glibc and musl differ in the sign of a request.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
+fn ask(request: Request, pid: i32, data: usize) -> io::Result<i64> {
     // SAFETY: none of the requests made through here reads or writes memory of ours.
     let result = unsafe { libc::ptrace(request, pid, 0_usize, data) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -96,20 +100,31 @@ pub fn next() -> io::Result<(i32, Stop)> {
     Ok((pid, stop))
 }
 
+/// ptrace(2): the request, and what it fills; libc has them for glibc only.
+const GET_SYSCALL_INFO: Request = 0x420e;
+const SYSCALL_INFO_ENTRY: u8 = 1;
+
+/// The head of `struct ptrace_syscall_info`, up to the number at an entry.
+#[repr(C)]
+#[derive(Default)]
+struct SyscallInfo {
+    op: u8,
+    pad: [u8; 3],
+    arch: u32,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    number: u64,
+}
+
 fn system_call(pid: i32) -> io::Result<Stop> {
-    let mut info = std::mem::MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
-    // SAFETY: the kernel writes no more bytes into info than it is told; zeroed is a valid value of its integers, and
-    // `op` says which member of the union was filled.
-    unsafe {
-        let size = size_of::<libc::ptrace_syscall_info>();
-        let request = libc::PTRACE_GET_SYSCALL_INFO as _;
-        if libc::ptrace(request, pid, size, info.as_mut_ptr()) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let info = info.assume_init();
-        let entry = info.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
-        Ok(if entry { Stop::Entry(i64::try_from(info.u.entry.nr).unwrap_or(-1)) } else { Stop::Exit })
+    let mut info = SyscallInfo::default();
+    // SAFETY: the kernel writes no more bytes into info than it is told, all of them integers.
+    let result = unsafe { libc::ptrace(GET_SYSCALL_INFO, pid, size_of::<SyscallInfo>(), &raw mut info) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
+    let entry = info.op == SYSCALL_INFO_ENTRY;
+    Ok(if entry { Stop::Entry(i64::try_from(info.number).unwrap_or(-1)) } else { Stop::Exit })
 }
 
 /// At the entry of a call: the kernel makes none.
