@@ -32,6 +32,7 @@ mod runtime;
 mod sys;
 mod terminal;
 mod traces;
+mod unit;
 mod user;
 mod verdict;
 

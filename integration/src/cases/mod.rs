@@ -41,6 +41,8 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod systemd;
+mod systemd_life;
 mod trace;
 mod unsupported;
 mod update;
@@ -105,6 +107,8 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        systemd::cases(),
+        systemd_life::cases(),
         trace::cases(),
         unsupported::cases(),
         update::cases(),

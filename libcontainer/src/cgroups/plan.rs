@@ -9,6 +9,7 @@ use super::devices;
 use super::layout::Layout;
 use super::limits::{self, Limits};
 use super::path::{self, Wanted};
+use super::systemd::UnitPlan;
 use crate::error::Problem;
 use crate::spec::Resources;
 
@@ -142,6 +143,8 @@ pub struct CgroupPlan {
     pub rootless: bool,
     /// See [`Request::owner`].
     pub owner: Option<u32>,
+    /// With the systemd driver: who makes the cgroup.
+    pub unit: Option<Box<UnitPlan>>,
     /// Fields without effect on this host, each for one warning (and for an error in strict mode).
     pub ignored: Vec<Problem>,
 }

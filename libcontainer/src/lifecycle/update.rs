@@ -4,7 +4,7 @@ use super::container::{Container, PRIVATE};
 use super::pause::cgroup;
 use super::request::{Context, Status, Update};
 use super::update_rdt::RdtChange;
-use crate::cgroups::{UpdatePlan, merge};
+use crate::cgroups::{Stored, UpdatePlan, merge};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::spec::write::ToJson;
@@ -41,7 +41,7 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
     }
     // First, and taken back when the rest is refused: the flags of a call act together.
     let rdt = rdt.map(RdtChange::apply).transpose()?;
-    if let Err(e) = plan.apply(&stored) {
+    if let Err(e) = plan.apply(&stored).and_then(|()| tell_systemd(&plan, &stored)) {
         if let Some(change) = rdt {
             change.undo();
         }
@@ -50,6 +50,15 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
     private.resources = merge(&old, &new).to_json();
     let program = filter.map(|f| f.to_bytes()).unwrap_or_default();
     container.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
+}
+
+/// The unit of a container of the systemd driver gets the same limits: systemd would bring back its own at the next
+/// daemon-reload. It rounds a quota, so the files are written once more.
+fn tell_systemd(plan: &UpdatePlan, stored: &Stored) -> Result<()> {
+    match &stored.unit {
+        Some(unit) if unit.update(plan.writes())? => plan.apply(stored),
+        _ => Ok(()),
+    }
 }
 
 fn from_flags(request: &Update) -> Resources<'_> {
