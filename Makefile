@@ -10,12 +10,15 @@ DESTDIR ?=
 FUZZ_SECONDS       ?= 600
 FUZZ_SMOKE_SECONDS ?= 20
 
+RUN_INTEGRATION = $(CARGO) run -q -p wherry-integration
+SWEEP           = WHERRY_WRITE_FIGURES=1
+
 # Recipes below say target/: a directory elsewhere would leave them with old files.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export WHERRY_COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build static planted demo check test integration vm engines bench timeline fuzz fuzz-smoke fmt lint unit deny sources cross man completions install clean
+.PHONY: help build static planted demo check test integration vm crash faults sample engines bench timeline fuzz fuzz-smoke fmt lint unit deny sources cross man completions install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -71,6 +74,22 @@ vm: static planted ## integration tests in a virtual machine: systemd, cgroup v2
 	@scripts/needs gcc libc6-dev
 	$(CARGO) build --quiet --target $(TRIPLE) -p wherry-integration
 	RUNTIME_PLANT=$(CURDIR)/$(PLANTED) integration/vm/vm suite $(FILTER)
+
+# Figures in docs/security-figures.md are written by these two; the peers' violations are theirs.
+crash: static ## SIGKILL at every system call of each command, peers beside it (root, 12 min)
+	@scripts/needs busybox-static crun runc
+	$(SWEEP) WHERRY_SWEEP=crash RUNTIME=$(CURDIR)/$(STATIC) $(RUN_INTEGRATION)
+	-$(SWEEP) WHERRY_SWEEP=crash WHERRY_SWEEP_SECONDS=150 RUNTIME=$(shell command -v crun || echo crun) $(RUN_INTEGRATION)
+	-$(SWEEP) WHERRY_SWEEP=crash WHERRY_SWEEP_SECONDS=150 RUNTIME=$(shell command -v runc || echo runc) $(RUN_INTEGRATION)
+
+faults: static ## every system call of each command fails once, with each errno that it may return (root, 20 min)
+	@scripts/needs busybox-static
+	$(SWEEP) WHERRY_SWEEP=faults RUNTIME=$(CURDIR)/$(STATIC) $(RUN_INTEGRATION)
+
+sample: static ## a sample of crash and faults with a fixed seed (root, 2 min)
+	@scripts/needs busybox-static
+	WHERRY_SEED=1 WHERRY_SWEEP_SECONDS=60 WHERRY_SWEEP=crash RUNTIME=$(CURDIR)/$(STATIC) $(RUN_INTEGRATION)
+	WHERRY_SEED=1 WHERRY_SWEEP_SECONDS=60 WHERRY_SWEEP=faults RUNTIME=$(CURDIR)/$(STATIC) $(RUN_INTEGRATION)
 
 engines: static ## containerd, podman and docker with wherry (root)
 	RUNTIME=$(CURDIR)/$(STATIC) integration/engines/run

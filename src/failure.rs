@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use libcontainer::error::codes::remedy;
 use libcontainer::error::{Error, ErrorKind, Problem};
 use nix::errno::Errno;
 use serde_json::{Value, json};
@@ -58,8 +59,10 @@ fn fields(usage: bool, cause: Option<&Error>) -> Vec<(&'static str, Value)> {
     if !error.pointer.is_empty() {
         fields.push(("pointer", error.pointer.as_str().into()));
     }
-    if let Some(hint) = &error.hint {
-        fields.push(("hint", hint.as_str().into()));
+    // The first problem's is in the message with it; that of the code is in docs/errors.md.
+    let own = error.hint.as_ref().or_else(|| error.problems.first()?.hint.as_ref());
+    if let Some(hint) = own.map(String::as_str).or_else(|| remedy(error.code)) {
+        fields.push(("hint", hint.into()));
     }
     if error.problems.len() > 1 {
         let problem = |p: &Problem| json!({"pointer": p.pointer, "code": p.code, "message": p.message, "hint": p.hint});

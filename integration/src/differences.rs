@@ -1,5 +1,6 @@
 //! The table of known differences: Debian's runc 1.1.5 and crun 1.8.1.
 
+mod limits;
 mod mounts;
 mod process;
 mod rootless;
@@ -11,9 +12,17 @@ use crate::runtime::Kind::{Crun, Runc};
 
 /// All rows, area by area.
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    [DIFFERENCES, mounts::DIFFERENCES, process::PROCESS, seccomp::SECCOMP, rootless::ROOTLESS, rules::RULES]
-        .into_iter()
-        .flatten()
+    [
+        DIFFERENCES,
+        limits::LIMITS,
+        mounts::DIFFERENCES,
+        process::PROCESS,
+        seccomp::SECCOMP,
+        rootless::ROOTLESS,
+        rules::RULES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Sorted by peer. The views are those in which the peer is run: runc in hybrid and v2, crun in v1.
@@ -82,7 +91,6 @@ const DIFFERENCES: &[Difference] = &[
     sometimes(Runc, "", "exec may raise the soft limit of open files to the hard one", &["process::rlimits"]),
     always(Runc, "", "user ids wrap around: 4294967296 is root", &["exec::user_strings"]),
     always(Runc, "hybrid", "has no cpu.burst and cpu.idle", &["cgroup::limit_cpu_burst", "cgroup::limit_cpu_idle"]),
-    always(Runc, "hybrid", "has no cpu.burst and cpu.idle", &["update::cpu-burst_5000", "update::cpu-idle_1"]),
     always(
         Runc,
         "hybrid",
@@ -474,12 +482,6 @@ const DIFFERENCES: &[Difference] = &[
     ),
     sometimes(Crun, "", "poststart hooks may run before startContainer hooks", &["hooks::order"]),
     always(Crun, "", "a terminal's size is lost on resize", &["stdio::terminal_resize"]),
-    always(
-        Crun,
-        "",
-        "update: sizes take no unit, a block weight needs a file this kernel lacks, no RDT flags",
-        &["update::memory_48M", "update::rdt", "update::blkio_weight", "intel_rdt::update_without_class"],
-    ),
     always(Crun, "", "a killed create leaves cgroups behind", &["crash::kill"]),
     always(Crun, "", "strings that are too long for their purpose are cut or ignored", &["advisories::long_strings"]),
     always(Crun, "", "a volume may stand in for /proc/sys, and takes the sysctl", &["advisories::sysctl_redirected"]),

@@ -5,7 +5,8 @@
 //! - `WHERRY_VIEW=v1|v2` the cgroup tree that the tests see, instead of the machine's own;
 //! - `WHERRY_SEED=n` the moments at which `crash::*` kills, as printed by a failure;
 //! - `WHERRY_PATIENCE=n` multiplies every time limit, for machines that are n times slower than real ones;
-//! - `RUNTIME_PLANT=path` a binary that fails in its child as `WHERRY_PLANT=panic|alloc` says;
+//! - `WHERRY_SWEEP=crash|faults` another kind of run, see [`sweep`];
+//! - `RUNTIME_PLANT=path` a binary that fails in its child as `WHERRY_PLANT=panic|alloc|screen` says;
 //! - `WHERRY_WRITE_DOCS=1` writes the table of differences into docs/differences-from-runc.md, the acceptance rows to
 //!   docs/conformance.md, and ends.
 //!
@@ -29,6 +30,8 @@ mod reaper;
 mod rows;
 mod run;
 mod runtime;
+mod stepper;
+mod sweep;
 mod sys;
 mod terminal;
 mod traces;
@@ -39,6 +42,15 @@ mod verdict;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some((first, rest)) = args.split_first()
+        && first == "--step"
+    {
+        return stepper::main(rest);
+    }
+    if let Some(name) = std::env::var_os("WHERRY_SWEEP") {
+        return finish(sweep::main(&name.to_string_lossy()));
+    }
     if std::env::var_os("WHERRY_WRITE_DOCS").is_some() {
         let written = peers::write_page().and_then(|()| conformance::write_page(&cases::all()));
         return finish(written.map(|()| ExitCode::SUCCESS));

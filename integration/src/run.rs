@@ -56,7 +56,7 @@ pub fn all(mut args: Arguments) -> Result<ExitCode, String> {
 }
 
 /// A private mount namespace with the cgroup view, a tmpfs to work in, the reaper, the busybox image.
-fn set_up() -> Result<Env, String> {
+pub fn set_up() -> Result<Env, String> {
     let text = |what: &'static str| move |e: std::io::Error| format!("{what}: {e} (root is needed)");
     let runtime = Runtime::find()?;
     sys::unshare_mounts().map_err(text("unshare"))?;
@@ -151,7 +151,7 @@ fn leftovers_of_run(env: &Env, before: &[String]) -> Vec<String> {
     left
 }
 
-fn tear_down(env: &Env) -> Result<(), String> {
+pub fn tear_down(env: &Env) -> Result<(), String> {
     let work: &PathBuf = &env.work;
     sys::detach(work).map_err(|e| format!("{}: {e}", work.display()))?;
     fs::remove_dir(work).map_err(|e| format!("{}: {e}", work.display()))

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod notify;
+pub mod ptrace;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;

@@ -10,6 +10,25 @@ use serde::{Deserialize, Serialize};
 /// A stable word for programs. (A name of its own, or serde would want to borrow it from the input.)
 pub type Code = &'static str;
 
+/// Code of a program that was not found, the only error whose pointer and hint are not in its words.
+pub(crate) const PROGRAM: Code = "program";
+
+/// What to do about an operation that the container's state does not allow, by words of the message.
+const STATE_REMEDIES: &[(&str, &str)] = &[
+    ("cannot exec in a stopped container", "delete it and create it anew"),
+    ("has stopped", "delete it and create it anew"),
+    ("already running", "it needs no start"),
+    ("in the paused state", "resume it first"),
+    ("without a process", "create it anew with process in config.json; exec needs none"),
+    ("container not running", "a container that has stopped can only be deleted"),
+    ("is not running", "a container that has stopped can only be deleted"),
+    ("container not paused", "only a paused container can be resumed"),
+    ("that is not stopped: creating", "wait until it is created, or delete --force"),
+    ("that is not stopped: paused", "resume and kill it, or delete --force"),
+    ("that is not stopped: running", "kill it first, or delete --force"),
+    ("not using cgroups", "create it with a cgroup: as root, or with a delegated one in linux.cgroupsPath"),
+];
+
 /// Something wrong with a configuration, found before any side effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -26,17 +45,25 @@ pub struct Problem {
     /// error in strict mode.
     #[serde(default)]
     pub dropped: bool,
+    /// Dropped, and so common that nobody is warned: `plan --check` notes it, strict mode refuses it.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Problem { pointer: pointer.into(), code, message: message.into(), hint: None, dropped: false }
+        Problem { pointer: pointer.into(), code, message: message.into(), hint: None, dropped: false, quiet: false }
     }
 
     /// A field without effect: see [`Problem::dropped`](#structfield.dropped).
     pub fn dropped(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Problem { dropped: true, ..Problem::new(pointer, code, message) }
+    }
+
+    /// A field without effect as every profile has some: see [`Problem::quiet`](#structfield.quiet).
+    pub fn quiet(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Problem { quiet: true, ..Problem::dropped(pointer, code, message) }
     }
 
     /// Tells fields without effect from what forbids to go on. In strict mode everything forbids.
@@ -160,6 +187,13 @@ impl Error {
         self
     }
 
+    /// The same error with one more hint.
+    #[must_use]
+    pub fn also(mut self, hint: &str) -> Self {
+        self.hint = Some(self.hint.map_or_else(|| hint.to_owned(), |first| format!("{first}; {hint}")));
+        self
+    }
+
     /// The same error with another code.
     #[must_use]
     pub fn code(mut self, code: &'static str) -> Self {
@@ -190,11 +224,15 @@ impl Error {
     pub fn not_found(id: &str, root: &std::path::Path) -> Self {
         let message = format!("container does not exist (id {id}, root {})", root.display());
         Error::new(ErrorKind::NotFound, "not-found", message)
+            .hint("engines have roots of their own: give theirs with --root")
     }
 
     /// An operation that the container's state does not allow; `text` is the wording that callers match.
     pub fn state(text: impl Into<String>) -> Self {
-        Error::new(ErrorKind::State, "state", text)
+        let mut e = Error::new(ErrorKind::State, "state", text);
+        let found = STATE_REMEDIES.iter().find(|(words, _)| e.message.contains(words));
+        e.hint = found.map(|(_, remedy)| (*remedy).to_owned());
+        e
     }
 }
 
@@ -203,6 +241,10 @@ impl fmt::Display for Error {
         f.write_str(&self.message)?;
         if self.errno != 0 {
             write!(f, ": {}", errno_text(self.errno))?;
+        }
+        // Engines compare the look-up's words with the program's name: fields alone have the rest.
+        if self.code == PROGRAM {
+            return Ok(());
         }
         if !self.pointer.is_empty() && self.problems.is_empty() {
             write!(f, " (config {})", self.pointer)?;

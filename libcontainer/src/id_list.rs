@@ -45,6 +45,11 @@ impl IdList {
         self.0.is_empty()
     }
 
+    /// Whether `other` has every number of this one.
+    pub fn is_within(&self, other: &IdList) -> bool {
+        self.0.iter().enumerate().all(|(i, word)| word & !other.0.get(i).copied().unwrap_or(0) == 0)
+    }
+
     /// The mask.
     pub fn words(&self) -> &[u64] {
         &self.0
@@ -54,6 +59,16 @@ impl IdList {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_within_another_when_that_has_all_of_it() {
+        let list = |text: &str| IdList::parse(text, 8191).unwrap();
+        for (inner, outer, within) in
+            [("0-3", "0-7", true), ("1,64", "0-100", true), ("0,200", "0-3", false), ("", "1", true), ("1", "", false)]
+        {
+            assert_eq!(list(inner).is_within(&list(outer)), within, "{inner:?} {outer:?}");
+        }
+    }
 
     #[test]
     fn numbers_ranges_blanks_and_empty_elements_are_read() {

@@ -104,12 +104,14 @@ pub fn plan(text: &str, abi: u32, process: &mut ProcessPlan, problems: &mut Vec<
         Err(e) => return refuse(format!("{e}")),
     };
     let mut domain = domain(&wanted, &mut refuse);
-    check_abi(&mut domain, abi, wanted.best_effort, &mut refuse);
+    let left_out = check_abi(&mut domain, abi, wanted.best_effort, &mut refuse);
     if !process.no_new_privileges && process.capabilities.sets.effective & 1 << CAP_SYS_ADMIN == 0 {
         let message = "the kernel lets a process restrict itself only with no_new_privs or CAP_SYS_ADMIN";
         problems.push(Problem::new(POINTER, "landlock", message).hint("set process.noNewPrivileges"));
     }
-    if problems.len() == before && (domain.fs | domain.net | domain.scoped) != 0 {
+    let fits = problems.len() == before;
+    problems.extend(left_out.map(|message| Problem::dropped(POINTER, "landlock", message)));
+    if fits && (domain.fs | domain.net | domain.scoped) != 0 {
         process.landlock = Some(domain);
     }
 }
@@ -165,8 +167,8 @@ fn right(word: &str) -> Option<u64> {
     }
 }
 
-/// What this kernel cannot deny is refused, or left out with a warning where the annotation says so.
-fn check_abi(domain: &mut Domain, abi: u32, best_effort: bool, refuse: &mut impl FnMut(String)) {
+/// What this kernel cannot deny is refused, or left out where the annotation says so: the result tells of that.
+fn check_abi(domain: &mut Domain, abi: u32, best_effort: bool, refuse: &mut impl FnMut(String)) -> Option<String> {
     let known = FS.iter().enumerate().filter(|(_, right)| right.1 <= abi).fold(0, |bits, (bit, _)| bits | 1 << bit);
     let mut missing: Vec<&str> =
         FS.iter().enumerate().filter(|(bit, _)| domain.fs & !known & 1 << bit != 0).map(|(_, right)| right.0).collect();
@@ -177,13 +179,13 @@ fn check_abi(domain: &mut Domain, abi: u32, best_effort: bool, refuse: &mut impl
         missing.push("scope");
     }
     if missing.is_empty() {
-        return;
+        return None;
     }
     let message = format!("this kernel's Landlock (ABI {abi}) cannot restrict {}", missing.join(", "));
     if !best_effort {
-        return refuse(format!("{message}; bestEffort would do without"));
+        refuse(format!("{message}; bestEffort would do without"));
+        return None;
     }
-    log::warn!("{POINTER}: {message}, left out");
     domain.fs &= known;
     domain.paths.iter_mut().for_each(|rule| rule.1 &= known);
     if abi < NET_ABI {
@@ -195,6 +197,7 @@ fn check_abi(domain: &mut Domain, abi: u32, best_effort: bool, refuse: &mut impl
     }
     // The kernel refuses a rule that allows nothing.
     domain.paths.retain(|rule| rule.1 != 0);
+    Some(format!("{message}, left out"))
 }
 
 impl Domain {
@@ -268,10 +271,13 @@ mod tests {
             ]
         );
         let effort = WHOLE.replacen('{', r#"{"bestEffort": true, "#, 1);
-        let domain = planned(&effort, 2, true).0.unwrap();
+        let (domain, told) = planned(&effort, 2, true);
+        let domain = domain.unwrap();
+        assert_eq!(told, ["this kernel's Landlock (ABI 2) cannot restrict truncate, ioctl_dev, net, scope, left out"]);
         assert_eq!((domain.fs, domain.net, domain.scoped, domain.ports.len()), (0x3fff, 0, 0, 0));
         assert_eq!(domain.paths[2].1, 0x3fff);
-        assert_eq!(planned(&effort, 0, true), (None, vec![]));
+        let (domain, told) = planned(&effort, 0, true);
+        assert!(domain.is_none() && told[0].ends_with("net, scope, left out"), "{told:?}");
         assert!(planned(WHOLE, 0, true).1[0].contains("ABI 0"));
     }
 

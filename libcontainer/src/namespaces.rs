@@ -3,7 +3,8 @@
 //!
 //! Who does what (docs/architecture.md has the picture):
 //! - clone3 makes all new ones at once, but: time (the parent unshares it and writes the offsets before the clone, which
-//!   freezes them; below a new user namespace, which is to own it, the child does and the parent writes) and cgroup (the child unshares it after it entered its cgroup, or the namespace's root is wrong).
+//!   freezes them; below a user namespace, which is to own it, the child does and the parent writes) and cgroup (the child
+//!   unshares it after it entered its cgroup, or the namespace's root is wrong).
 //! - A PID namespace is joined by the parent just before the clone: setns(2) moves only children into it.
 //! - Others are joined by the child; but below a new user namespace by the parent, because the child has no
 //!   capabilities over namespaces of the user namespace above.
@@ -134,10 +135,10 @@ impl NamespacePlan {
         self.new & !self.clone_flags() & !TIME
     }
 
-    /// Whether the child unshares the time namespace: a new user namespace owns what is made in it only, and gives an
-    /// unprivileged caller the capabilities for it.
+    /// Whether the child unshares the time namespace: a user namespace of the container's owns what is made in it only, and
+    /// gives an unprivileged caller the capabilities for it.
     pub fn child_makes_time(&self) -> bool {
-        self.new & USER != 0 && self.new & TIME != 0
+        self.has(USER) && self.new & TIME != 0
     }
 
     /// Whether a user namespace is joined.
@@ -170,6 +171,16 @@ impl NamespacePlan {
             Some(maps) => Some((maps.root_uid, maps.root_gid)),
             None if self.joins_user() => Some((host_id(&self.joined_user.uid, 0)?, host_id(&self.joined_user.gid, 0)?)),
             None => None,
+        }
+    }
+
+    /// Whether the container's root has power over files of these host ids: both are mapped (capabilities(7), user_namespaces(7)).
+    pub fn maps_ids(&self, uid: u32, gid: u32) -> bool {
+        let has =
+            |list: &[IdMapping], id: u32| list.iter().any(|m| id.checked_sub(m.host_id).is_some_and(|n| n < m.size));
+        match &self.id_maps {
+            Some(maps) => has(&joined::parse(&maps.uid), uid) && has(&joined::parse(&maps.gid), gid),
+            None => has(&self.joined_user.uid, uid) && has(&self.joined_user.gid, gid),
         }
     }
 
@@ -286,21 +297,29 @@ fn plan_time(offsets: &Map<'_, TimeOffset>, out: &mut NamespacePlan, problems: &
 pub fn open_one(join: &Join) -> Result<OwnedFd> {
     let word = KINDS.iter().find(|k| k.flag == join.flag).map_or("", |k| k.word);
     let path = join.path.to_string_lossy();
-    let fail = |e| Error::kernel(format!("open {word} namespace {path}"), e).at(&*join.pointer);
+    let fail = |e| {
+        let e = Error::kernel(format!("open {word} namespace {path}"), e).at(&*join.pointer);
+        match e.errno {
+            libc::ENOENT => {
+                e.hint("the process that it belonged to has ended, or nobody has bound it there: see lsns(8)")
+            }
+            libc::EACCES => e.hint("only who may trace the process may look at its namespaces"),
+            _ => e,
+        }
+    };
+    let wrong = |why: &str| {
+        let e = Error::kernel(format!("join {word} namespace {path}: {why}"), nix::errno::Errno::EINVAL);
+        e.at(&*join.pointer).hint(format!(
+            "name a {word} namespace: a file of /proc/PID/ns, or one that ip-netns(8) or the like has bound"
+        ))
+    };
     // O_NONBLOCK: a FIFO in place of a namespace file must not hold us up.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let fd = openat(AT_FDCWD, join.path.as_c_str(), flags, Mode::empty()).map_err(fail)?;
     match ns::namespace_type(fd.as_fd()) {
         Ok(flag) if flag == join.flag => Ok(fd),
-        Ok(_) => Err(Error::kernel(
-            format!("join {word} namespace {path}: it is of another type"),
-            nix::errno::Errno::EINVAL,
-        )
-        .at(&*join.pointer)),
-        Err(_) => {
-            Err(Error::kernel(format!("join {word} namespace {path}: not a namespace file"), nix::errno::Errno::EINVAL)
-                .at(&*join.pointer))
-        }
+        Ok(_) => Err(wrong("it is of another type")),
+        Err(_) => Err(wrong("not a namespace file")),
     }
 }
 
@@ -334,12 +353,17 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(p.clone_flags(), USER | PID);
         assert_eq!(p.unshare_flags(), NET | MOUNT | CGROUP);
+        assert!(p.maps_ids(1009, 1000) && !p.maps_ids(1010, 1000) && !p.maps_ids(1000, 999));
         assert_eq!(p.id_maps.unwrap().uid, "0 1000 10\n");
     }
 
     #[test]
     fn the_time_namespace_is_made_where_its_owner_is() {
-        for (kinds, child) in [(&[("time", None)][..], false), (&[("user", None), ("time", None)], true)] {
+        for (kinds, child) in [
+            (&[("time", None)][..], false),
+            (&[("user", None), ("time", None)], true),
+            (&[("user", Some("/u")), ("time", None)], true),
+        ] {
             let p = plan(&linux(kinds), &mut Vec::new());
             assert_eq!(p.child_makes_time(), child);
             assert_eq!((p.clone_flags() | p.unshare_flags()) & TIME, 0);

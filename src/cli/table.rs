@@ -212,6 +212,14 @@ const EVENTS: &[Flag] = &[
     value("format", "FORMAT", "json (default), or with --stats openmetrics"),
 ];
 
+const TOP: &[Flag] = &[
+    value("interval", "DURATION", "time between two pages, as 1s (default) or 250ms").short('d'),
+    value("sort", "ORDER", "sort by cpu (default), memory, pids, io or id").short('s'),
+    switch("once", "print one table and end; what happens without a terminal on stdout too"),
+    switch("batch", "print table after table, an empty line between them").short('b'),
+    value("iterations", "N", "end after N pages or tables").short('n'),
+];
+
 const UPDATE: &[Flag] = &[
     value("resources", "FILE", "a LinuxResources document, - for stdin; all other limits are then ignored").short('r'),
     value("blkio-weight", "N", "block I/O weight, 10 to 1000"),
@@ -250,7 +258,12 @@ pub const COMMANDS: &[Command] = &[
         failure_prefix: "wherry create failed: ",
         ..plain("create", "create a container", run::create::run)
     },
-    Command { ..plain("start", "start the program of a created container", run::start::run) },
+    Command {
+        text: "Lets the init of a created container go on, and returns when the program runs. A --trace of start shows the \
+               runtime's own part: init shares the memory that its steps are written to with create, whose process is \
+               gone. `wherry --trace FILE run --detach` measures the filter, the startContainer hooks and execve as well.",
+        ..plain("start", "start the program of a created container", run::start::run)
+    },
     Command {
         flags: &[CREATE, RUN],
         text: "The same as create and start. In the foreground it then waits, passes signals on to the container's init, \
@@ -330,6 +343,22 @@ pub const COMMANDS: &[Command] = &[
         ..plain("events", "print statistics and out-of-memory events", run::events::run)
     },
     Command {
+        positionals: "",
+        arity: (0, Some(0)),
+        flags: &[TOP],
+        text: "Shows what each container that is not stopped uses: processor time in percent of one processor, memory (the page \
+               cache included) and how much of its limit that is, tasks, bytes read from and written to block devices per \
+               second, and PSI: the share of the last ten seconds in which some task waited for the processor, memory or \
+               I/O, in percent. What the host does not count, and what has no limit, is a dash. Rates are those of the time \
+               between two looks, so that a single table takes one interval. On a narrow terminal some columns are left out. \
+               Keys: c, m, p, i and n sort by processor, memory, tasks, I/O and id; q ends.",
+        examples: &[
+            ("wherry top --interval 5s --sort memory", "who grows"),
+            ("wherry top --once | sort -rhk3", "one table, for other programs"),
+        ],
+        ..plain("top", "watch what the containers use", run::top::run)
+    },
+    Command {
         positionals: "[BUNDLE]",
         arity: (0, Some(1)),
         flags: &[PLAN],
@@ -339,8 +368,9 @@ pub const COMMANDS: &[Command] = &[
                is changed. Ordinary users see their own plan, with --rootless=false that of root; facts that they cannot \
                look at are named. --check reads the whole configuration, whatever is wrong with it, and prints a line for \
                each problem: JSON pointer, code, reason, hint. Problems that do not keep create from working, because the \
-               runtime-spec or the kernel says that nothing comes of the field, are marked as warnings; with --strict they \
-               are problems as well.",
+               runtime-spec or the kernel says that nothing comes of the field, are marked as warnings, and as notes \
+               where every configuration has some (names of system calls that this machine does not have); with --strict \
+               they are problems as well.",
         examples: &[
             ("wherry plan /srv/web", "what would be done"),
             ("wherry plan --check --strict --format json /srv/web", "everything that is wrong, for a program"),

@@ -17,6 +17,8 @@ pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod top;
+mod top_page;
 pub mod update;
 
 use anyhow::{Result, bail};

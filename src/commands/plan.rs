@@ -71,11 +71,20 @@ fn default_id(bundle: &std::path::Path) -> String {
     if id.is_empty() { "container".to_owned() } else { id }
 }
 
+/// How a problem that forbids nothing is marked.
+fn mark(dropped: bool, quiet: bool) -> &'static str {
+    match (dropped, quiet) {
+        (true, true) => "note: ",
+        (true, false) => "warning: ",
+        (false, _) => "",
+    }
+}
+
 /// A line for each problem, those that forbid nothing marked.
 fn problems(outlook: &Outlook) -> String {
     let mut out = String::new();
-    for Problem { pointer, code, message, hint, dropped } in &outlook.problems {
-        let mark = if *dropped { "warning: " } else { "" };
+    for Problem { pointer, code, message, hint, dropped, quiet } in &outlook.problems {
+        let mark = mark(*dropped, *quiet);
         let place = if pointer.is_empty() { "(document)" } else { pointer };
         let hint = hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
         // Writing to a String cannot fail.
@@ -94,7 +103,8 @@ fn unknown(outlook: &Outlook, out: &mut String) {
 /// Groups with their reasons, acts with their pointers.
 fn steps(outlook: &Outlook) -> String {
     let mut out = String::new();
-    for problem in &outlook.problems {
+    // Notes are for who checks.
+    for problem in outlook.problems.iter().filter(|p| !p.quiet) {
         let _ = writeln!(out, "warning: {}", one_line(&problem.to_string()));
     }
     unknown(outlook, &mut out);
@@ -117,6 +127,9 @@ fn step(act: &Foreseen) -> Value {
 fn all(outlook: &Outlook) -> Vec<Value> {
     let problem = |p: &Problem| {
         let mut value = json!({"pointer": p.pointer, "code": p.code, "message": p.message, "warning": p.dropped});
+        if p.quiet {
+            value["note"] = true.into();
+        }
         if let Some(hint) = &p.hint {
             value["hint"] = hint.as_str().into();
         }
@@ -158,5 +171,7 @@ mod tests {
         assert_eq!(problems(&outlook), "/annotations/a\\nb: tab\\there [x]\n");
         outlook.problems[0].dropped = true;
         assert!(steps(&outlook).starts_with("warning: /annotations/a\\nb"));
+        outlook.problems[0].quiet = true;
+        assert!(problems(&outlook).starts_with("note: /annotations/a\\nb") && steps(&outlook).is_empty());
     }
 }

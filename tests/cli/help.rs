@@ -8,7 +8,7 @@ use crate::process::{Dir, command, line, output, wherry};
 
 const COMMANDS: &[&str] = &[
     "create", "start", "run", "exec", "state", "list", "plan", "ps", "kill", "delete", "pause", "resume", "update",
-    "events", "features", "spec",
+    "events", "top", "features", "spec",
 ];
 
 #[test]

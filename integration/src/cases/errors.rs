@@ -8,13 +8,12 @@ use super::{Case, case};
 use crate::bundle;
 use crate::container::{Container, Lab, process_document};
 use crate::runtime::Output;
-use crate::verdict::{Check, expect, has, lacks, same, skip};
+use crate::verdict::{Check, expect, lacks, same, skip};
 
 pub fn cases() -> Vec<Case> {
     vec![
         case("errors::fields", &["beyond/error-codes"], fields),
         case("errors::leftover_cgroup", &["beyond/error-codes"], leftover_cgroup),
-        case("errors::low_memory", &["beyond/low-memory"], low_memory),
         case("errors::hostile_names", &["beyond/hostile-names"], hostile_names),
         case("errors::secrets", &["beyond/secrets"], secrets),
     ]
@@ -64,32 +63,6 @@ fn leftover_cgroup(lab: &Lab) -> Check {
     same("code", line["code"].as_str(), Some("cgroup-not-empty"))?;
     expect(line["hint"].is_string(), format!("no hint: {line}"))?;
     same("the first one", first.status()?.as_str(), "running")
-}
-
-/// A hook whose memory counts against the container makes the set-up run out of it.
-fn low_memory(lab: &Lab) -> Check {
-    wherry_only(lab)?;
-    lab.on_v2("memory")?;
-    let limit = 4096;
-    let bundle = lab.bundle(|c| {
-        bundle::set(c, "/linux/resources/memory", json!({"limit": limit, "swap": limit}));
-        let eat = json!([{"path": "/bin/sh", "args": ["sh", "-c", "x=$(yes | head -c 30000000); true"]}]);
-        bundle::set(c, "/hooks", json!({"createContainer": eat}));
-    })?;
-    let container = Container { lab, id: lab.id(), bundle };
-    let out = container.create_call().run()?;
-    out.exits(1)?;
-    if out.stderr.contains("OOM-killed") {
-        has(&out.stderr, &format!("the limit is {limit} bytes, the peak was "))?;
-        has(&out.stderr, "/linux/resources/memory/limit")?;
-    } else {
-        // The kernel may choose the hook, or refuse the limit that is used up already.
-        expect(
-            ["signal: killed", "memory."].iter().any(|t| out.stderr.contains(t)),
-            out.told("should tell of memory"),
-        )?;
-    }
-    container.gone()
 }
 
 fn hostile_names(lab: &Lab) -> Check {

@@ -285,5 +285,8 @@ fn abi(lab: &Lab) -> Check {
     wanted["scope"] = json!(["signal"]);
     refused(lab, |c| annotate(c, &wanted), &["cannot restrict"])?;
     wanted["bestEffort"] = json!(true);
-    lab.sh("true", |c| annotate(c, &wanted))?.ok().map(drop)
+    lab.sh("true", |c| annotate(c, &wanted))?.ok()?;
+    let bundle = lab.bundle(|c| annotate(c, &wanted))?;
+    let strict = lab.call(["run", "--strict", "--bundle"]).arg(&bundle.dir).arg(lab.id()).run()?;
+    strict.fails(1, &["cannot restrict"]).map(drop)
 }

@@ -10,13 +10,17 @@ mod crash;
 mod data;
 mod decisions;
 mod devices;
+mod error_lines;
 mod errors;
 mod exec;
+mod exec_beside_init;
 mod features_document;
+mod hidden_root;
 mod hooks;
 mod idmap;
 mod input;
 mod intel_rdt;
+mod joined_user;
 mod labels;
 mod landlock;
 mod lifecycle;
@@ -43,9 +47,11 @@ mod seccomp_notify;
 mod stdio;
 mod systemd;
 mod systemd_life;
+mod top;
 mod trace;
 mod unsupported;
 mod update;
+mod update_order;
 mod userns;
 
 use crate::container::Lab;
@@ -76,13 +82,17 @@ pub fn all() -> Vec<Case> {
         data::cases(),
         decisions::cases(),
         devices::cases(),
+        error_lines::cases(),
         errors::cases(),
         exec::cases(),
+        exec_beside_init::cases(),
         features_document::cases(),
+        hidden_root::cases(),
         hooks::cases(),
         idmap::cases(),
         input::cases(),
         intel_rdt::cases(),
+        joined_user::cases(),
         labels::cases(),
         landlock::cases(),
         lifecycle::cases(),
@@ -109,9 +119,11 @@ pub fn all() -> Vec<Case> {
         stdio::cases(),
         systemd::cases(),
         systemd_life::cases(),
+        top::cases(),
         trace::cases(),
         unsupported::cases(),
         update::cases(),
+        update_order::cases(),
         userns::cases(),
     ]
     .into_iter()

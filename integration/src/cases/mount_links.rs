@@ -31,6 +31,9 @@ pub fn cases() -> Vec<Case> {
         case("mount_links::allowed_below_proc", &[DESTINATIONS], allowed_below_proc),
         case("mount_links::over_root", &["mounts/over-root"], |lab| over_root(lab, "private")),
         case("mount_links::over_root_slave", &["mounts/over-root"], |lab| over_root(lab, "slave")),
+        case("mount_links::over_root_shared", &["mounts/over-root"], |lab| over_root(lab, "shared")),
+        case("mount_links::over_root_rshared", &["mounts/over-root"], |lab| over_root(lab, "rshared")),
+        case("mount_links::over_root_unbindable", &["mounts/over-root"], |lab| over_root(lab, "unbindable")),
         case("mount_links::over_root_tmpfs", &["mounts/over-root"], over_root_tmpfs),
     ]
 }
@@ -175,14 +178,17 @@ fn allowed_below_proc(lab: &Lab) -> Check {
 fn over_root(lab: &Lab, propagation: &str) -> Check {
     let other = lab.bundle(|_| ())?.rootfs();
     fs::write(other.join("etc/marker"), "other\n")?;
-    let out = lab.sh("cat /etc/marker; ls /dev/null /sys/kernel >/dev/null && echo both; touch /x", |c| {
+    let out = lab.sh("cat /etc/marker; ls /dev/null /sys/kernel >/dev/null && echo both; awk '$5 == \"/\" {print $7}' /proc/self/mountinfo | tail -n 1; touch /x", |c| {
         let mut mounts = vec![json!({
             "destination": "/", "type": "bind", "source": other, "options": ["rbind", propagation]
         })];
         mounts.extend(c["mounts"].as_array().cloned().unwrap_or_default());
         bundle::set(c, "/mounts", Value::Array(mounts));
     })?;
-    same("what is seen", out.stdout.as_str(), "other\nboth\n")?;
+    let lines: Vec<&str> = out.stdout.lines().collect();
+    same("what is seen", lines.get(..2), Some(&["other", "both"][..]))?;
+    let of_root = lines.get(2).copied().unwrap_or_default();
+    same("shared", of_root.starts_with("shared:"), propagation.ends_with("shared"))?;
     has(&out.stderr, "Read-only file system")?;
     expect(!other.join("x").exists(), "the root is not read-only")
 }

@@ -70,6 +70,8 @@ pub fn cases() -> Vec<Case> {
         case("plan::host", &["beyond/plan"], missing_on_host),
         case("plan::no_json", &["beyond/plan"], no_json),
         case("plan::strict", &["beyond/strict"], strict),
+        case("plan::strict_system_calls", &["beyond/strict", "seccomp/unknown-names"], strict_system_calls),
+        case("plan::unknown_call_refused", &["annotations/seccomp-unknown"], unknown_call_refused),
         case("plan::strict_exec", &["beyond/strict"], strict_exec),
     ];
     alone.chain(more).collect()
@@ -332,6 +334,47 @@ fn strict(lab: &Lab) -> Check {
         nothing_done(&container, &traces)?;
     }
     Ok(())
+}
+
+/// Every profile names calls of other machines and kernels: no word of them, but for who checks or wants it strict.
+fn strict_system_calls(lab: &Lab) -> Check {
+    wherry_only(lab)?;
+    let at = "/linux/seccomp/syscalls/1/names/1";
+    let bundle = lab.bundle(|c| {
+        let calls = json!([{"names": ["chdir"], "action": "SCMP_ACT_ERRNO"},
+            {"names": ["reboot", "sail_away"], "action": "SCMP_ACT_ERRNO"}]);
+        bundle::set(c, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls}));
+        bundle::args(c, &["true"]);
+    })?;
+    let noted = problems(lab, &[], &bundle.dir, 0)?;
+    let marks = |p: &Value| [p["pointer"].clone(), p["note"].clone(), p["warning"].clone()];
+    same("notes", noted.iter().map(marks).collect::<Vec<_>>(), vec![[json!(at), json!(true), json!(true)]])?;
+    has(plan(lab, &["--check"], &bundle.dir).run()?.ok()?, &format!("note: {at}: sail_away is no system call"))?;
+    lacks(plan(lab, &[], &bundle.dir).run()?.ok()?, "sail_away")?;
+    let run = |flags: &[&str]| {
+        let call = lab.call(["--log-level", "warning", "run"]).args(flags.iter().copied()).arg("--bundle");
+        call.arg(&bundle.dir).arg(lab.id()).run()
+    };
+    run(&[])?.silent()?;
+    same("problems", pointers(&problems(lab, &["--strict"], &bundle.dir, 1)?), vec![at])?;
+    let refused = run(&["--strict"])?;
+    refused.fails(1, &[at])?;
+    has(&refused.stderr, "sail_away")
+}
+
+/// The annotation is crun's; runc has none.
+fn unknown_call_refused(lab: &Lab) -> Check {
+    let sh = |change: fn(&mut Value)| {
+        lab.sh("true", |c| {
+            let calls = json!([{"names": ["sail_away"], "action": "SCMP_ACT_ERRNO"}]);
+            bundle::set(c, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls}));
+            change(c);
+        })
+    };
+    sh(|_| ())?.silent()?;
+    let out = sh(|c| bundle::set(c, "/annotations", json!({"run.oci.seccomp_fail_unknown_syscall": "1"})))?;
+    out.fails(1, &["sail_away"])?;
+    if lab.is_wherry() { has(&out.stderr, "/linux/seccomp/syscalls/0/names/0: ") } else { Ok(()) }
 }
 
 fn strict_exec(lab: &Lab) -> Check {

@@ -53,7 +53,6 @@ pub fn cases() -> Vec<Case> {
         case("update::document_stdin", &["update/resources"], |lab| by_document(lab, "-")),
         case("update::document_file", &["update/resources"], |lab| by_document(lab, "file")),
         case("update::keeps_what_is_not_given", &["update/resources"], keeps),
-        case("update::devices_are_left", &["update/resources"], devices_are_left),
         case("update::bad_document", &["update/resources"], bad_document),
         case("events::stats", &["events/stats"], stats),
         case("events::interval", &["events/stats"], interval),
@@ -150,15 +149,6 @@ fn keeps(lab: &Lab) -> Check {
     same("quota", container.cgroup_file("cpu", quota)?.as_str(), want)?;
     same("memory", container.cgroup_file("memory", memory)?.as_str(), "33554432")?;
     same("pids", container.cgroup_file("pids", "pids.max")?.as_str(), "44")
-}
-
-fn devices_are_left(lab: &Lab) -> Check {
-    let container = lab.start(|_| ())?;
-    let read = |_: ()| container.exec(&[], &["head", "-c", "1", "/dev/zero"]);
-    read(())?.ok()?;
-    let document = json!({"devices": [{"allow": false, "type": "c", "major": 1, "minor": 5, "access": "rwm"}]});
-    container.with("update", &["--resources", "-"], &[]).input(document.to_string()).run()?.ok()?;
-    read(())?.ok().map(drop)
 }
 
 fn bad_document(lab: &Lab) -> Check {

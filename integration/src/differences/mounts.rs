@@ -199,7 +199,20 @@ pub const DIFFERENCES: &[Difference] = &[
         Crun,
         "",
         "a mount over `/` is not the root of what follows",
-        &["mount_links::over_root", "mount_links::over_root_slave", "mount_links::over_root_tmpfs"],
+        &[
+            "mount_links::over_root",
+            "mount_links::over_root_slave",
+            "mount_links::over_root_tmpfs",
+            "mount_links::over_root_shared",
+            "mount_links::over_root_rshared",
+            "mount_links::over_root_unbindable",
+        ],
+    ),
+    always(
+        Runc,
+        "",
+        "a shared mount over `/` keeps the container from starting",
+        &["mount_links::over_root_shared", "mount_links::over_root_rshared"],
     ),
     always(
         Crun,

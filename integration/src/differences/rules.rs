@@ -6,6 +6,12 @@ pub const RULES: &[Difference] = &[
     always(
         Runc,
         "hybrid",
+        "cannot set a huge page limit whose controller is on cgroup2 of a hybrid tree",
+        &["exec_beside_init::cgroup", "exec_beside_init::console_socket"],
+    ),
+    always(
+        Runc,
+        "hybrid",
         "values out of range are not refused: a burst above the quota, idle 2, words for processors, a weight of 5",
         &[
             "resources::burst_above_quota",

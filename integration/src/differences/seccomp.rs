@@ -3,6 +3,7 @@
 use super::*;
 
 pub const SECCOMP: &[Difference] = &[
+    always(Runc, "", "has no annotation that refuses unknown system calls", &["plan::unknown_call_refused"]),
     always(
         Runc,
         "",

@@ -14,6 +14,6 @@ const ROWS: &[Row] = &[
     row("cgroup/devices-default", "default devices, terminals, tun and mknod stay allowed", "cgroup::devices_default"),
     row("cgroup/devices-v2", "on v2 one program replaces the one before", "cgroup::devices_rules"),
     row("cgroup/devices-user-namespace", "a program that cannot be loaded is an error unless it would change nothing", "rootless::device_denied"),
-    row("cgroup/devices-update", "update leaves device rules alone", "update::devices_are_left"),
+    row("cgroup/devices-update", "update changes what differs; rules that others added stay", "update::device_rules_of_others_stay update::same_device_rules_change_nothing"),
     row("cgroup/devices-not-implied", "a node in linux.devices is not allowed by that: rules are a list of their own", "cgroup::devices_default"),
 ];

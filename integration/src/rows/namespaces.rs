@@ -18,6 +18,7 @@ const ROWS: &[Row] = &[
     row("namespaces/user-joined", "a user namespace joined by path needs no maps, alone or with others it owns", "namespaces::path_user namespaces::path_user_alone"),
     row("namespaces/user-joined-other-maps", "maps beside a path that are not the namespace's own are an error", ""),
     row("namespaces/join-order", "namespaces owned by another user namespace than the joined one are joined all the same", ""),
+    row("namespaces/joined-unprivileged", "an unprivileged caller joins namespaces of its own by path, and is told of those that are not", ""),
     row("namespaces/pid-path-new-user", "a pid namespace joined by path together with a new user namespace", ""),
     row("namespaces/id-map-helpers", "an unprivileged caller gets its subordinate ids through newuidmap and newgidmap", ""),
     row("namespaces/setgroups", "setgroups is denied where an unprivileged caller maps its own gid", ""),

@@ -7,6 +7,7 @@ pub const AREA: Area = Area { title: "Root file system", rows: ROWS };
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row("rootfs/path", "root.path is a directory; relative means relative to the bundle; no link stands in for it", "rootfs::absolute_path bad_input::rootfs_*"),
+    row("rootfs/closed-above", "a root that the container's root cannot reach by path is its root all the same; one that it may not enter is an error that names the mode", ""),
     row("rootfs/pivot", "the old root is gone", ""),
     row("rootfs/no-pivot", "--no-pivot: no unmasked proc can be mounted in the container", "advisories::no_pivot_proc"),
     row("rootfs/no-mount-namespace", "without a mount namespace of its own, masked and read-only paths are an error", ""),

@@ -111,7 +111,13 @@ impl Cgroup {
                     return Err(marked(Error::kernel(format!("mkdir {path}"), errno).at("/linux/cgroupsPath")));
                 }
             };
-            let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
+            let (dir, inode) = open(&path).map_err(|errno| {
+                if made > 0 {
+                    // Not among the opened ones yet, by which the caller undoes.
+                    let _ = Stored { places: vec![StoredPlace::new(place, 0, made)], unit: None }.remove();
+                }
+                Error::kernel(format!("open {path}"), errno)
+            })?;
             let opened = Opened { place: index, dir, stored: StoredPlace::new(place, inode, made), path: path.clone() };
             self.opened.push(opened);
             self.enter(plan, &path)?;
@@ -151,20 +157,24 @@ impl Cgroup {
         self.opened.last().filter(|o| o.stored.controllers.is_empty())
     }
 
-    /// Performs the writes of one phase; the v2 device program belongs to [`Phase::Limits`].
+    /// Performs the writes of one phase; the v2 device program belongs to [`CgroupPlan::program_phase`].
     ///
     /// # Errors
     /// `ErrorKind::Kernel` with file, value, pointer and hint.
     pub fn write(&self, plan: &CgroupPlan, phase: Phase) -> Result<()> {
         let writes: Vec<_> = plan.writes.iter().filter(|w| w.phase == phase && self.find(w.place).is_some()).collect();
-        let done = file::write_all(&writes, &|place| {
-            // Places without an open directory were filtered above.
-            let at = self.find(place).unwrap_or(&self.opened[0]);
-            Directory { fd: at.dir.as_fd(), path: &at.path }
-        });
+        let done = file::write_all(
+            &writes,
+            &|place| {
+                // Places without an open directory were filtered above.
+                let at = self.find(place).unwrap_or(&self.opened[0]);
+                Directory { fd: at.dir.as_fd(), path: &at.path }
+            },
+            None,
+        );
         done.map_err(marked)?;
         match (&plan.device_program, self.v2()) {
-            (Some(program), Some(at)) if phase == Phase::Limits => match attach_program(at, program) {
+            (Some(program), Some(at)) if phase == plan.program_phase() => match attach_program(at, program) {
                 // Without privileges over the host there is neither this program nor a node that it could be about.
                 Err(e) if e.code == PERMISSION && (plan.rootless || host::in_user_namespace()) => {
                     plan.device_denial.as_ref().map_or(Ok(()), |rule| Err(e.at(rule.clone())))
@@ -249,19 +259,26 @@ fn make_parents(place: &Place) -> std::result::Result<u32, (String, Errno)> {
     Ok(made)
 }
 
-/// No container starts on v2 without its device rules: any failure is an error.
-fn attach_program(at: &Opened, program: &[super::device_program::Instruction]) -> Result<()> {
-    const POINTER: &str = "/linux/resources/devices";
-    let loaded = bpf::load_device_program(program).map_err(|e| {
+const POINTER: &str = "/linux/resources/devices";
+
+pub(super) fn load_program(program: &[super::device_program::Instruction]) -> Result<OwnedFd> {
+    bpf::load_device_program(program).map_err(|e| {
         let hint = "needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace";
         marked(Error::kernel("bpf(BPF_PROG_LOAD) of the device rules", e).at(POINTER).hint(hint))
-    })?;
+    })
+}
+
+/// No container starts on v2 without its device rules: any failure is an error.
+fn attach_program(at: &Opened, program: &[super::device_program::Instruction]) -> Result<()> {
+    let loaded = load_program(program)?;
     let attach = |e| Error::kernel(format!("attach the device program to {}", at.path), e).at(POINTER);
     // A cgroup that was there before may have the program of an earlier life; two programs would both have to agree.
     let old = if at.stored.made > 0 { Vec::new() } else { bpf::device_programs(at.dir.as_fd()).map_err(attach)? };
     bpf::attach_device_program(at.dir.as_fd(), loaded.as_fd()).map_err(attach)?;
     for id in old {
-        bpf::detach_device_program(at.dir.as_fd(), id).map_err(attach)?;
+        if let Some(program) = bpf::open_program(id).map_err(attach)? {
+            bpf::detach_device_program(at.dir.as_fd(), program.as_fd()).map_err(attach)?;
+        }
     }
     Ok(())
 }

@@ -23,7 +23,9 @@ impl CgroupPlan {
         let mut out: Vec<(String, String)> = writes
             .map(|w| (format!("write {:?} to {}", w.value, file(w.place, &w.file)), w.pointer.clone().into_owned()))
             .collect();
-        if let (Some(program), Phase::Limits, Some(place)) = (&self.device_program, phase, self.unified()) {
+        if let (Some(program), Some(place)) = (&self.device_program, self.unified())
+            && phase == self.program_phase()
+        {
             let text = format!("attach a device program of {} instructions to {}", program.len(), place.directory());
             out.push((text, "/linux/resources/devices".to_owned()));
         }

@@ -115,9 +115,10 @@ fn parse(rule: &spec::DeviceRule<'_>, index: usize) -> Result<DeviceRule, Proble
 }
 
 /// The state of a v1 devices cgroup: a default, and exceptions from it.
-struct Whitelist {
-    allow_all: bool,
-    exceptions: Vec<DeviceRule>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Whitelist {
+    pub allow_all: bool,
+    pub exceptions: Vec<DeviceRule>,
 }
 
 /// The place of the first rule that takes reading or writing away from some devices. In a user namespace no node can be made,
@@ -128,36 +129,15 @@ pub(super) fn denial(rules: &[DeviceRule]) -> Option<String> {
     denials.find_map(|r| Some(format!("/linux/resources/devices/{}", r.index?)))
 }
 
-/// What v1's files are given. The kernel keeps one default and a list of exceptions that match exactly, so the rules
-/// are played through first; a rule that would need a hole in an exception cannot be expressed there and is a problem.
+/// What v1's files are given at create.
 pub(super) fn v1_writes(place: usize, rules: &[DeviceRule], rootless: bool, problems: &mut Vec<Problem>) -> Vec<Write> {
-    let mut state = Whitelist { allow_all: false, exceptions: Vec::new() };
-    for rule in rules {
-        for kind in kinds(rule) {
-            let rule = DeviceRule { kind, ..rule.clone() };
-            if kind == Kind::All {
-                state = Whitelist { allow_all: rule.allow, exceptions: Vec::new() };
-            } else if let Some(hole) = state.apply(&rule) {
-                let index = rule.index.or(hole).unwrap_or(0);
-                let message = format!(
-                    "rule {} concerns a part of a wider earlier rule, which cgroup v1 cannot express",
-                    text(&rule)
-                );
-                problems.push(
-                    Problem::new(format!("/linux/resources/devices/{index}"), "device-rule-hole", message)
-                        .hint("order or split the rules so that none cuts a hole, or use cgroup v2"),
-                );
-            }
-        }
-    }
-    state.merge_access();
+    let state = Whitelist::play(rules, problems);
     let write = |file: &'static str, value: String, index: Option<usize>, rule: Rule| Write {
         place,
         phase: Phase::BeforeAttach,
         file: file.into(),
         value,
-        pointer: index
-            .map_or(Cow::Borrowed("/linux/resources/devices"), |i| format!("/linux/resources/devices/{i}").into()),
+        pointer: pointer(index),
         // A runtime without privilege has no say in v1 device rules, and makes no nodes.
         rule: if rootless { Rule::ParentMayRefuse } else { rule },
         group: 0,
@@ -174,6 +154,11 @@ pub(super) fn v1_writes(place: usize, rules: &[DeviceRule], rootless: bool, prob
     out
 }
 
+/// The place of the rule with this number in `linux.resources.devices`; without one, of the list.
+pub(super) fn pointer(index: Option<usize>) -> Cow<'static, str> {
+    index.map_or(Cow::Borrowed("/linux/resources/devices"), |i| format!("/linux/resources/devices/{i}").into())
+}
+
 /// "a" resets everything on v1 and takes no numbers; an "a" that is not about everything is one rule for each kind.
 fn kinds(rule: &DeviceRule) -> Vec<Kind> {
     let everything = rule.major.is_none() && rule.minor.is_none() && rule.access == ALL;
@@ -183,7 +168,8 @@ fn kinds(rule: &DeviceRule) -> Vec<Kind> {
     }
 }
 
-fn text(rule: &DeviceRule) -> String {
+/// The line of v1's files for a rule.
+pub(super) fn text(rule: &DeviceRule) -> String {
     let number = |n: Option<u32>| n.map_or("*".into(), |n| n.to_string());
     let kind = match rule.kind {
         Kind::All => 'a',
@@ -196,6 +182,36 @@ fn text(rule: &DeviceRule) -> String {
         .map(|(c, _)| *c)
         .collect();
     format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor))
+}
+
+fn hole_problem(rule: &DeviceRule, index: usize) -> Problem {
+    let message =
+        format!("rule {} concerns a part of a wider earlier rule, which cgroup v1 cannot express", text(rule));
+    Problem::new(pointer(Some(index)), "device-rule-hole", message)
+        .hint("order or split the rules so that none cuts a hole, or use cgroup v2")
+}
+
+/// A line of v1's devices.list; `None` for one that is no exception.
+pub(super) fn parse_line(line: &str) -> Option<DeviceRule> {
+    let mut words = line.split([' ', ':']);
+    let kind = match words.next()? {
+        "b" => Kind::Block,
+        "c" => Kind::Char,
+        _ => return None,
+    };
+    let mut number = || match words.next()? {
+        "*" => Some(None),
+        digits => digits.parse().ok().map(Some),
+    };
+    let (major, minor) = (number()?, number()?);
+    let bit = |c| match c {
+        'r' => READ,
+        'w' => WRITE,
+        'm' => MKNOD,
+        _ => 0,
+    };
+    let access = words.next()?.chars().fold(0, |bits, c| bits | bit(c));
+    Some(DeviceRule { allow: true, kind, major, minor, access, index: None })
 }
 
 /// Whether every device of `b` is one of `a`.
@@ -211,6 +227,24 @@ fn meets(a: &DeviceRule, b: &DeviceRule) -> bool {
 }
 
 impl Whitelist {
+    /// What is left of `rules`. The kernel keeps one default and a list of exceptions that match exactly, so the rules
+    /// are played through; one that would need a hole in an exception cannot be expressed there and is a problem.
+    pub fn play(rules: &[DeviceRule], problems: &mut Vec<Problem>) -> Whitelist {
+        let mut state = Whitelist::default();
+        for rule in rules {
+            for kind in kinds(rule) {
+                let rule = DeviceRule { kind, ..rule.clone() };
+                if kind == Kind::All {
+                    state = Whitelist { allow_all: rule.allow, exceptions: Vec::new() };
+                } else if let Some(hole) = state.apply(&rule) {
+                    problems.push(hole_problem(&rule, rule.index.or(hole).unwrap_or(0)));
+                }
+            }
+        }
+        state.merge_access();
+        state
+    }
+
     /// Plays one rule; the answer is `Some` when it would have to cut a hole, with the index of the rule that is cut.
     fn apply(&mut self, rule: &DeviceRule) -> Option<Option<usize>> {
         if rule.allow != self.allow_all {

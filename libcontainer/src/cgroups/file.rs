@@ -7,8 +7,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
+use super::journal::Journal;
 use super::plan::{Rule, Write};
 use crate::error::{Error, Result};
+use crate::id_list::IdList;
 
 /// A cgroup's directory and how to call it in errors.
 pub(super) struct Directory<'a> {
@@ -70,8 +72,18 @@ pub(super) fn write(dir: impl AsFd, file: &str, value: &str) -> std::result::Res
     write_value(open_write(dir, file)?, value)
 }
 
-/// Performs `writes` in order; neighbours of one group in whatever order the kernel takes them.
-pub(super) fn write_all<'d>(writes: &[&Write], dir: &dyn Fn(usize) -> Directory<'d>) -> Result<()> {
+/// Performs `writes` in order; neighbours of one group in whatever order the kernel takes them. Where usage is to be
+/// compared with a new limit, that comes before the first write. `journal` notes what the files had.
+pub(super) fn write_all<'d>(
+    writes: &[&Write],
+    dir: &dyn Fn(usize) -> Directory<'d>,
+    mut journal: Option<&mut Journal>,
+) -> Result<()> {
+    for w in writes {
+        if let Rule::AboveUsage(file) = w.rule {
+            check_usage(&dir(w.place), w, file)?;
+        }
+    }
     let mut open = Open(None);
     let mut rest = writes;
     while let Some(first) = rest.first() {
@@ -80,7 +92,7 @@ pub(super) fn write_all<'d>(writes: &[&Write], dir: &dyn Fn(usize) -> Directory<
             group => rest.iter().take_while(|w| w.group == group).count(),
         };
         let (group, after) = rest.split_at(len);
-        write_group(group, dir, &mut open)?;
+        write_group(group, dir, &mut open, journal.as_deref_mut())?;
         rest = after;
     }
     Ok(())
@@ -103,7 +115,12 @@ impl<'w> Open<'w> {
     }
 }
 
-fn write_group<'w, 'd>(group: &[&'w Write], dir: &dyn Fn(usize) -> Directory<'d>, open: &mut Open<'w>) -> Result<()> {
+fn write_group<'w, 'd>(
+    group: &[&'w Write],
+    dir: &dyn Fn(usize) -> Directory<'d>,
+    open: &mut Open<'w>,
+    mut journal: Option<&mut Journal>,
+) -> Result<()> {
     let mut left: Vec<&'w Write> = group.to_vec();
     loop {
         let before = left.len();
@@ -111,11 +128,14 @@ fn write_group<'w, 'd>(group: &[&'w Write], dir: &dyn Fn(usize) -> Directory<'d>
         let mut again = Vec::new();
         for w in left {
             let at = dir(w.place);
-            if let Rule::AboveUsage(file) = w.rule {
-                check_usage(&at, w, file)?;
-            }
+            let noted = journal.as_deref().map(|_| Journal::look(&at, w)).unwrap_or_default();
             match refused(open.write(&at, w), &at, w) {
-                Ok(()) => {}
+                Ok(()) => {
+                    if let Some(journal) = journal.as_deref_mut() {
+                        journal.keep(noted);
+                    }
+                    check_effect(&at, w)?;
+                }
                 // The other file of the group may have to go first.
                 Err(Errno::EINVAL) if before > 1 => {
                     first_error.get_or_insert(error(&at, w, Errno::EINVAL));
@@ -132,6 +152,23 @@ fn write_group<'w, 'd>(group: &[&'w Write], dir: &dyn Fn(usize) -> Directory<'d>
     }
 }
 
+/// v2 takes CPUs and nodes that the cgroup above does not have, and then uses all that it has: no limit at all.
+/// The file that shows it is `cpuset.cpus.effective`; v1 has none, and refuses the write.
+fn check_effect(dir: &Directory<'_>, w: &Write) -> Result<()> {
+    if !matches!(&*w.file, "cpuset.cpus" | "cpuset.mems") {
+        return Ok(());
+    }
+    let Ok(used) = read(dir.fd, &format!("{}.effective", w.file)) else { return Ok(()) };
+    let used = used.trim();
+    let list = |text: &str| IdList::parse(text, u32::from(u16::MAX)).unwrap_or_default();
+    if list(used).is_within(&list(&w.value)) {
+        return Ok(());
+    }
+    let what = format!("write {:?} to {}/{}: the kernel uses {used:?} in its place", w.value, dir.path, w.file);
+    let hint = "none of the list is online and given to the cgroups above";
+    Err(Error::kernel(what, Errno::ERANGE).at(w.pointer.clone()).hint(hint))
+}
+
 /// What a refusal means by the write's rule.
 fn refused(done: std::result::Result<(), Errno>, dir: &Directory<'_>, w: &Write) -> std::result::Result<(), Errno> {
     match (done, &w.rule) {
@@ -142,10 +179,19 @@ fn refused(done: std::result::Result<(), Errno>, dir: &Directory<'_>, w: &Write)
     }
 }
 
+/// How much is used, when `w` lowers a limit below that: v2 takes the limit then, and kills what it cannot reclaim.
+pub(super) fn usage_above(dir: &Directory<'_>, w: &Write, file: &str) -> Option<u64> {
+    let number = |file: &str| read(dir.fd, file).ok()?.trim().parse::<u64>().ok();
+    let limit = w.value.parse::<u64>().ok()?;
+    // A word is `max`; unreadable: nothing to compare with.
+    let lowered = number(&w.file).is_none_or(|present| limit < present);
+    number(file).filter(|usage| lowered && limit <= *usage)
+}
+
 fn check_usage(dir: &Directory<'_>, w: &Write, file: &str) -> Result<()> {
-    let usage = read(dir.fd, file).ok().and_then(|t| t.trim().parse::<u64>().ok());
-    match (usage, w.value.parse::<u64>()) {
-        (Some(usage), Ok(limit)) if limit <= usage => {
+    match usage_above(dir, w, file) {
+        Some(usage) => {
+            let limit = &w.value;
             let what = format!(
                 "write {limit} to {}/{}: the memory limit is not above the present usage of {usage} bytes",
                 dir.path, w.file
@@ -154,8 +200,7 @@ fn check_usage(dir: &Directory<'_>, w: &Write, file: &str) -> Result<()> {
                 .at(w.pointer.clone())
                 .hint("checkBeforeUpdate refuses such a limit; raise it or free memory"))
         }
-        // Unreadable: nothing to compare with.
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -174,7 +219,10 @@ fn error(dir: &Directory<'_>, w: &Write, errno: Errno) -> Error {
             )
         }
         (Errno::EPERM, "devices.allow") => "the parent cgroup does not grant this device".into(),
-        (Errno::EINVAL | Errno::EACCES | Errno::EBUSY | Errno::ERANGE, "cpuset.cpus" | "cpuset.mems") => {
+        (Errno::EBUSY, "cpuset.cpus" | "cpuset.mems") => {
+            "a sub-cgroup uses what would be taken away: its list has to go down first".into()
+        }
+        (Errno::EINVAL | Errno::EACCES | Errno::ERANGE, "cpuset.cpus" | "cpuset.mems") => {
             format!(
                 "must be among the parent's: {}",
                 read(dir.fd, &format!("../{}", w.file)).map_or("?".into(), |t| t.trim().to_string())

@@ -83,8 +83,9 @@ impl Layout {
         let mut mounts = None;
         let mut layout = Layout::default();
         let v2_only = magic(CGROUP_DIR) == Some(CGROUP2_SUPER_MAGIC);
-        for m in memberships.iter().filter(|m| !m.controllers.is_empty()) {
-            if !v2_only && let Some((mount, own)) = usual_place(m) {
+        // Where the v2 tree has the usual place, hierarchies elsewhere are somebody's own affair.
+        for m in memberships.iter().filter(|m| !m.controllers.is_empty() && !v2_only) {
+            if let Some((mount, own)) = usual_place(m) {
                 layout.hierarchies.push(Hierarchy { controllers: split(m.controllers), mount, own });
                 continue;
             }
@@ -118,7 +119,7 @@ impl Layout {
         };
         let Some((mount, own)) = found else { return Ok(None) };
         let controllers =
-            read(&format!("{mount}/cgroup.controllers"))?.split_ascii_whitespace().map(Into::into).collect();
+            read_small(&format!("{mount}/cgroup.controllers"))?.split_ascii_whitespace().map(Into::into).collect();
         Ok(Some(Unified { mount, own, controllers }))
     }
 

@@ -6,10 +6,13 @@ use std::borrow::Cow;
 use crate::spec::read::Map;
 use crate::spec::{BlockIo, Cpu, Memory, Network, Resources, ThrottleDevice, WeightDevice};
 
-/// `old` with the fields that `new` names. Per-device and per-name lists are merged by device or name. Device rules stay:
-/// other programs (GPU plugins) may have changed the live ones.
+/// `old` with the fields that `new` names. Per-device and per-name lists are merged by device or name. Device rules are one
+/// list whose order counts: a new one replaces the old one as a whole, an empty one says nothing.
 pub fn merge<'a>(old: &Resources<'a>, new: &Resources<'a>) -> Resources<'a> {
     let mut out = old.clone();
+    if !new.devices.is_empty() {
+        out.devices.clone_from(&new.devices);
+    }
     if let Some(m) = &new.memory {
         memory(out.memory.get_or_insert_default(), m);
     }

@@ -1,7 +1,7 @@
 //! cgroups(7) with the cgroupfs driver: v1, hybrid and v2.
 //! In: `linux.cgroupsPath`, `linux.resources`, the host's [`Layout`]. Out: a [`CgroupPlan`] (pure: directories, files and
 //! values in three phases), then a [`Cgroup`] (thin: mkdir, open, write), then a [`Stored`] for later commands.
-//! Order: `Phase::BeforeAttach`, attach of init, `Phase::Limits`, `Phase::Final`; the reasons stand at [`Phase`].
+//! Order: `Phase::BeforeAttach`, attach of init, `Phase::Mounting`, `Phase::Limits`, `Phase::Final`; the reasons stand at [`Phase`].
 //! runtime-spec config-linux.md#control-groups; kernel Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
 
 mod apply;
@@ -11,10 +11,12 @@ mod cpuset;
 mod delegate;
 mod describe;
 mod device_program;
+mod device_update;
 mod devices;
 mod enter;
 mod file;
 mod freezer;
+mod journal;
 mod layout;
 mod limits;
 mod merge;
@@ -40,5 +42,6 @@ pub use oom_watch::OomWatch;
 pub use permission::{PERMISSION, Refusal, refusal};
 pub use plan::{CgroupPlan, MountView, Phase, Place, Request, Rule, Write};
 pub use stats::metrics::{Family, Kind, Number, Sample};
+pub use stats::usage::Usage;
 pub use stored::{Stored, StoredPlace};
-pub use update::UpdatePlan;
+pub use update::{Applied, UpdatePlan};

@@ -10,7 +10,13 @@ use super::stored::Stored;
 impl CgroupPlan {
     /// Whether something is written or loaded in [`Phase::Limits`].
     pub fn has_limits(&self) -> bool {
-        self.device_program.is_some() || self.writes.iter().any(|w| w.phase == Phase::Limits)
+        let program = self.device_program.is_some() && self.program_phase() == Phase::Limits;
+        program || self.writes.iter().any(|w| w.phase == Phase::Limits)
+    }
+
+    /// When the device program is attached.
+    pub fn program_phase(&self) -> Phase {
+        if self.mounts_devices { Phase::Limits } else { Phase::Mounting }
     }
 
     /// The memory limit in bytes that the plan writes.

@@ -19,8 +19,10 @@ pub enum Phase {
     /// Before init enters the cgroup: v1 device rules, so that init never runs without them, and the cpuset, since v1
     /// refuses tasks for an empty cpuset (ENOSPC).
     BeforeAttach,
+    /// While init mounts: the v2 device program, which costs more than all else that is written. It lets every mknod pass.
+    Mounting,
     /// When init has done its mounts, before the first hook: what would only slow the set-up down or charge it to the
-    /// container, and the v2 device program, which would refuse init's own mknod.
+    /// container.
     Limits,
     /// Just before the gate: `pids.max`, since the runtime's own start needs tasks that the container may not have.
     Final,
@@ -135,10 +137,12 @@ pub struct CgroupPlan {
     pub needed_controllers: Vec<String>,
     /// v2 controllers that are given on when nothing is in the way, for statistics and later updates.
     pub wanted_controllers: Vec<String>,
-    /// The v2 device filter, attached in [`Phase::Limits`]; a `rootless` one without CAP_BPF does without it.
+    /// The v2 device filter, attached in [`CgroupPlan::program_phase`]; a `rootless` one without CAP_BPF does without it.
     pub device_program: Option<Vec<Instruction>>,
     /// Place of a rule that such a one may not do without.
     pub device_denial: Option<String>,
+    /// init mounts a file system by its block device, which the filter might refuse.
+    pub mounts_devices: bool,
     /// See [`Request::rootless`].
     pub rootless: bool,
     /// See [`Request::owner`].

@@ -5,18 +5,21 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::delegate;
+use super::device_update::{DeviceChange, DeviceUndo};
 use super::file::{self, Directory};
+use super::journal::{Journal, device, told};
 use super::layout::Layout;
 use super::merge::merge;
-use super::plan::{CgroupPlan, Rule, Write};
+use super::plan::{CgroupPlan, Phase, Rule, Write};
 use super::stored::{Stored, StoredPlace};
-use crate::error::{Problem, Result};
+use crate::error::{Error, Problem, Result};
 use crate::spec::Resources;
 
 /// The writes of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdatePlan {
     plan: CgroupPlan,
+    devices: Option<DeviceChange>,
 }
 
 impl UpdatePlan {
@@ -40,14 +43,9 @@ impl UpdatePlan {
         let groups: Vec<u8> = all.writes.iter().filter(|w| w.group > 0 && changed(w)).map(|w| w.group).collect();
         let mut plan = all;
         plan.writes.retain(|w| changed(w) || groups.contains(&w.group));
-        if !update.devices.is_empty() {
-            plan.ignored.push(Problem::dropped(
-                "/linux/resources/devices",
-                "ignored",
-                "update leaves device rules as they are",
-            ));
-        }
-        UpdatePlan { plan }
+        plan.writes.extend(killer_on(&plan, old, update));
+        let devices = DeviceChange::plan(&plan, old, update, problems);
+        UpdatePlan { plan, devices }
     }
 
     /// Fields without effect, each for one warning.
@@ -60,14 +58,15 @@ impl UpdatePlan {
         &self.plan.writes
     }
 
-    /// Makes the writes. When one is refused, the files get back what they had.
+    /// Makes the writes, then the change of device rules. When one is refused, everything is put back.
     ///
     /// # Errors
-    /// The refused write, with file, value, pointer and hint.
-    pub fn apply(&self, stored: &Stored) -> Result<()> {
+    /// The refused write, with file, value, pointer, and a hint that says that everything was put back, or what was not.
+    pub fn apply<'s>(&self, stored: &'s Stored) -> Result<Applied<'s>> {
         let mut dirs: Vec<Option<OwnedFd>> = Vec::with_capacity(stored.places.len());
+        let devices = self.devices.as_ref().map(DeviceChange::place);
         for (i, place) in stored.places.iter().enumerate() {
-            let needed = self.plan.writes.iter().any(|w| w.place == i);
+            let needed = devices == Some(i) || self.plan.writes.iter().any(|w| w.place == i);
             dirs.push(if needed { Some(place.open_existing()?) } else { None });
         }
         if let Some(place) =
@@ -75,20 +74,75 @@ impl UpdatePlan {
         {
             delegate::enable_controllers(place, &self.plan)?;
         }
-        let paths: Vec<String> = stored.places.iter().map(StoredPlace::directory).collect();
-        let at = |place: usize| {
-            let fd = dirs[place].as_ref().map(AsFd::as_fd);
-            // Every place of a write was opened above.
-            Directory { fd: fd.unwrap_or(nix::fcntl::AT_FDCWD), path: &paths[place] }
-        };
-        let saved: Vec<Write> = self.plan.writes.iter().rev().filter_map(|w| saved(&at(w.place), w)).collect();
-        let writes: Vec<&Write> = self.plan.writes.iter().collect();
-        file::write_all(&writes, &at).inspect_err(|_| {
-            for group in saved.chunk_by(|a, b| a.group > 0 && a.group == b.group) {
-                // The refusal is what counts; a value that cannot go back has no better place to be told.
-                let _ = file::write_all(&group.iter().collect::<Vec<_>>(), &at);
+        let paths = stored.places.iter().map(StoredPlace::directory).collect();
+        let mut applied = Applied { stored, dirs, paths, journal: Journal::default(), devices: None };
+        match applied.apply(self) {
+            Ok(()) => Ok(applied),
+            Err(e) => Err(applied.undo(e)),
+        }
+    }
+}
+
+/// The killer of a container that had it off, and for which it is to be on: what a create needs no write for.
+fn killer_on(plan: &CgroupPlan, old: &Resources<'_>, update: &Resources<'_>) -> Option<Write> {
+    let disabled = |r: &Resources<'_>| r.memory.as_ref().and_then(|m| m.disable_oom_killer);
+    let place = plan.places.iter().position(|p| p.has("memory"))?;
+    (disabled(old) == Some(true) && disabled(update) == Some(false)).then(|| Write {
+        place,
+        phase: Phase::Limits,
+        file: "memory.oom_control".into(),
+        value: "0".into(),
+        pointer: "/linux/resources/memory/disableOOMKiller".into(),
+        rule: Rule::Must,
+        group: 0,
+    })
+}
+
+/// An update that was made.
+#[derive(Debug)]
+pub struct Applied<'s> {
+    stored: &'s Stored,
+    dirs: Vec<Option<OwnedFd>>,
+    paths: Vec<String>,
+    journal: Journal,
+    devices: Option<(usize, DeviceUndo)>,
+}
+
+impl Applied<'_> {
+    fn at(&self, place: usize) -> Directory<'_> {
+        let fd = self.dirs[place].as_ref().map(AsFd::as_fd);
+        // Every place of a write was opened before.
+        Directory { fd: fd.unwrap_or(nix::fcntl::AT_FDCWD), path: &self.paths[place] }
+    }
+
+    fn apply(&mut self, update: &UpdatePlan) -> Result<()> {
+        let writes: Vec<&Write> = update.plan.writes.iter().collect();
+        for w in writes.iter().filter(|w| w.file == "memory.max" && w.rule == Rule::Must) {
+            if let Some(usage) = file::usage_above(&self.at(w.place), w, "memory.current") {
+                let path = &self.paths[w.place];
+                log::warn!(
+                    "{path}: the new memory limit of {} bytes is not above the {usage} in use: what the kernel cannot reclaim it ends by killing",
+                    w.value
+                );
             }
-        })
+        }
+        let mut journal = std::mem::take(&mut self.journal);
+        let done = file::write_all(&writes, &|place| self.at(place), Some(&mut journal));
+        self.journal = journal;
+        done?;
+        if let Some(change) = &update.devices {
+            let place = change.place();
+            self.devices = Some((place, change.apply(self.stored, &self.at(place))?));
+        }
+        Ok(())
+    }
+
+    /// Puts everything back. The error that made it necessary says so then.
+    pub fn undo(&self, e: Error) -> Error {
+        let rules = self.devices.as_ref().and_then(|(place, undo)| undo.undo(self.stored, &self.at(*place)));
+        let mut stuck = self.journal.undo(&|place| self.at(place));
+        stuck.extend(rules);
+        e.also(&told(self.journal.is_empty() && self.devices.is_none(), &stuck))
     }
 }
 
@@ -96,47 +150,6 @@ fn plan(stored: &Stored, layout: &Layout, resources: &Resources<'_>, problems: &
     let mut plan = CgroupPlan { places: stored.planned(), ..CgroupPlan::default() };
     plan.limits(resources, layout, problems);
     plan
-}
-
-/// The device or name that a line of a keyed file is about (`8:0` in `8:0 1048576`), empty for a plain value.
-fn device(w: &Write) -> &str {
-    match w.value.split_once(' ') {
-        Some((key, _)) if w.file != "cpu.max" => key,
-        _ => "",
-    }
-}
-
-/// What the file has now, as a write that brings it back; `None` when that cannot be read.
-fn saved(at: &Directory<'_>, w: &Write) -> Option<Write> {
-    let (file, text) = match (file::read(at.fd, &w.file), &w.rule) {
-        (Ok(text), _) => (w.file.clone(), text),
-        (Err(_), Rule::OrElse(other, _)) => ((*other).into(), file::read(at.fd, other).ok()?),
-        (Err(_), _) => return None,
-    };
-    let value = restored(&w.file, device(w), &text);
-    Some(Write { file, value, rule: Rule::AbsentOk, ..w.clone() })
-}
-
-/// The value that makes a file of content `text` what it is; for keyed files that of the line for `key`.
-fn restored(file: &str, key: &str, text: &str) -> String {
-    if key.is_empty() {
-        return match text.trim() {
-            // The kernel's empty value, e.g. of cpuset.cpus.
-            "" => "\n".into(),
-            // io.bfq.weight and io.weight show the default among the devices.
-            one => one.lines().next().unwrap_or(one).into(),
-        };
-    }
-    let line = text.lines().find(|l| l.split(' ').next() == Some(key));
-    line.map_or_else(
-        || match file {
-            "io.max" => format!("{key} rbps=max wbps=max riops=max wiops=max"),
-            "io.bfq.weight" | "io.weight" => format!("{key} default"),
-            "rdma.max" => format!("{key} hca_handle=max hca_object=max"),
-            _ => format!("{key} 0"),
-        },
-        Into::into,
-    )
 }
 
 #[cfg(test)]
@@ -188,6 +201,16 @@ mod tests {
     }
 
     #[test]
+    fn the_killer_can_be_switched_on_again() {
+        let old = r#"{"memory": {"disableOOMKiller": true}}"#;
+        let on = r#"{"memory": {"disableOOMKiller": false}}"#;
+        assert_eq!(build(true, old, on).0, ["memory.oom_control=0"]);
+        // Clients send the member always.
+        assert_eq!(build(true, "{}", on).0, Vec::<String>::new());
+        assert_eq!(build(false, "{}", on).0, Vec::<String>::new());
+    }
+
+    #[test]
     fn the_sum_is_checked_against_what_stays() {
         assert_eq!(build(true, OLD, r#"{"memory": {"limit": 25}}"#).1, ["/linux/resources/memory/swap"]);
         assert_eq!(build(false, OLD, r#"{"memory": {"limit": -1}}"#).0, ["memory.swap.max=max", "memory.max=max"]);
@@ -199,15 +222,5 @@ mod tests {
         let new = r#"{"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 1, "rate": 2}]}}"#;
         assert_eq!(build(true, old, new).0, ["blkio.throttle.read_bps_device=8:1 2"]);
         assert_eq!(build(false, old, new).0, ["io.max=8:1 rbps=2"]);
-    }
-
-    #[test]
-    fn old_values_are_written_as_the_kernel_shows_them() {
-        assert_eq!(restored("cpu.max", "", "max 100000\n"), "max 100000");
-        assert_eq!(restored("cpuset.cpus", "", "\n"), "\n");
-        assert_eq!(restored("io.max", "8:0", "8:16 rbps=1 wbps=max\n8:0 rbps=5 wbps=max\n"), "8:0 rbps=5 wbps=max");
-        assert_eq!(restored("io.max", "8:1", "8:16 rbps=1\n"), "8:1 rbps=max wbps=max riops=max wiops=max");
-        assert_eq!(restored("blkio.throttle.read_bps_device", "7:0", ""), "7:0 0");
-        assert_eq!(restored("io.bfq.weight", "", "default 100\n8:0 5\n"), "default 100");
     }
 }

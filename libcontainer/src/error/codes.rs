@@ -51,6 +51,7 @@ pub const CODES: &[Row] = &[
     row("cpu-affinity", "execCPUAffinity cannot be used", "a list of CPUs that is none or names none of the host", "correct the list"),
     row("cwd", "process.cwd is missing or relative", WRITER, CORRECT),
     row("device", "an entry of linux.devices cannot be made", WRITER, CORRECT),
+    row("device-program", "an update of device rules does not find the container's own program", "a hook or another program put its own in its place", "change the rules there, or make the container anew"),
     row("device-rule", "a device rule has a wrong word or number", WRITER, CORRECT),
     row("device-rule-hole", "a deny rule that cgroup v1 cannot express", "a wildcard was allowed before", "order or split the rules"),
     row("env", "an environment entry is not NAME=value", WRITER, CORRECT),
@@ -112,6 +113,7 @@ pub const CODES: &[Row] = &[
     row("seccomp-name", "a rule without a system call's name", WRITER, CORRECT),
     row("seccomp-op", "an operator is missing or unknown", WRITER, CORRECT),
     row("seccomp-size", "the profile needs more instructions than the kernel takes", "thousands of conditions", "shorten the profile"),
+    row("seccomp-unknown", "a system call that no ABI of this machine has", "a profile for several architectures or newer kernels, or a typing mistake", "nothing: no such call is filtered; --strict refuses it"),
     row("selinux", "an SELinux label cannot be used", "SELinux is off", "leave the field out, or switch SELinux on"),
     row("state", "the container's status does not allow the operation", "see the message", "start, resume or delete it first"),
     row("state-file", "a file of the container cannot be read", "written by another version, or damaged", "delete --force"),
@@ -134,15 +136,26 @@ pub const CODES: &[Row] = &[
     row("worker-died", "the library's worker was killed", "killed from outside", "delete the container with force"),
 ];
 
+/// What to do about errors of `code` in general; `None` where only the error itself can tell.
+pub fn remedy(code: &str) -> Option<&'static str> {
+    let row = CODES.iter().find(|row| row.code == code)?;
+    (!row.remedy.starts_with("see the ")).then_some(row.remedy)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
+    use nix::errno::Errno;
+
     use super::*;
+    use crate::process::remedy;
 
     const BEGIN: &str = "<!-- rows: begin (written by WHERRY_WRITE_DOCS=1 cargo test -p wherry-container codes) -->\n";
     const END: &str = "<!-- rows: end -->\n";
+    const REMEDIES_BEGIN: &str = "<!-- remedies: begin (written as the rows above) -->\n";
+    const REMEDIES_END: &str = "<!-- remedies: end -->\n";
 
     fn rows() -> String {
         let mut out = String::from("| code | meaning | usual cause | what to do |\n|---|---|---|---|\n");
@@ -152,16 +165,45 @@ mod tests {
         out
     }
 
+    /// Both tables of remedies, in the words of the steps.
+    fn remedies() -> String {
+        let mut out = String::from("| step | errno | hint |\n|---|---|---|\n");
+        for row in remedy::REMEDIES {
+            let errno = if row.errno == Errno::UnknownErrno { "none".to_owned() } else { format!("{:?}", row.errno) };
+            let detail = if row.detail.is_empty() { String::new() } else { format!(", \"{}\"", row.detail) };
+            out.push_str(&format!("| {} | {errno}{detail} | {} |\n", words(row.kind), row.remedy));
+        }
+        for (stage, errno, remedy) in crate::lifecycle::remedy::REMEDIES {
+            out.push_str(&format!("| runtime: {stage} | {errno:?} | {remedy} |\n"));
+        }
+        out
+    }
+
+    /// `FindProgram` as `find program`.
+    fn words(kind: remedy::Kind) -> String {
+        let mut out = String::new();
+        for letter in format!("{kind:?}").chars() {
+            if letter.is_ascii_uppercase() && !out.is_empty() {
+                out.push(' ');
+            }
+            out.push(letter.to_ascii_lowercase());
+        }
+        out
+    }
+
     #[test]
     fn the_page_on_errors_has_exactly_these_rows() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
-        let page = std::fs::read_to_string(path).unwrap();
-        let (head, rest) = page.split_once(BEGIN).expect("the page marks where its rows begin");
-        let (old, tail) = rest.split_once(END).expect("the page marks where its rows end");
-        if std::env::var_os("WHERRY_WRITE_DOCS").is_some() {
-            std::fs::write(path, [head, BEGIN, &rows(), END, tail].concat()).unwrap();
-        } else {
-            assert_eq!(old, rows(), "WHERRY_WRITE_DOCS=1 cargo test -p wherry-container codes writes them anew");
+        let mut page = std::fs::read_to_string(path).unwrap();
+        for (begin, end, rows) in [(BEGIN, END, rows()), (REMEDIES_BEGIN, REMEDIES_END, remedies())] {
+            let (head, rest) = page.split_once(begin).expect("the page marks where its rows begin");
+            let (old, tail) = rest.split_once(end).expect("the page marks where its rows end");
+            if std::env::var_os("WHERRY_WRITE_DOCS").is_some() {
+                page = [head, begin, &rows, end, tail].concat();
+                std::fs::write(path, &page).unwrap();
+            } else {
+                assert_eq!(old, rows, "WHERRY_WRITE_DOCS=1 cargo test -p wherry-container codes writes them anew");
+            }
         }
     }
 
@@ -197,8 +239,13 @@ mod tests {
                 let text = std::fs::read_to_string(&entry).unwrap();
                 let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
                 all.push_str(text);
-                for (call, index) in [("Problem::new(", 1), ("Problem::dropped(", 1), ("Error::new(", 1), (".code(", 0)]
-                {
+                for (call, index) in [
+                    ("Problem::new(", 1),
+                    ("Problem::dropped(", 1),
+                    ("Problem::quiet(", 1),
+                    ("Error::new(", 1),
+                    (".code(", 0),
+                ] {
                     for (at, _) in text.match_indices(call) {
                         let args = arguments(&text[at + call.len()..]);
                         let code = args.get(index).map_or("", |a| a.trim());
@@ -207,6 +254,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_remedy_that_points_back_at_the_error_is_none() {
+        assert_eq!(super::remedy("cwd"), Some(CORRECT));
+        assert_eq!((super::remedy("kernel"), super::remedy("no-such-code")), (None, None));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use plan::{asked, environment_from};
 pub(crate) use run::{End, execute, signal_word};
-pub use run::{EnvDefault, Setting, run, run_all};
+pub use run::{EnvDefault, FAILED, Setting, run, run_all};
 
 /// The point of the life cycle at which a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -105,14 +105,21 @@ pub(crate) struct Report {
     pub stderr: String,
 }
 
+/// What to do about a hook that failed.
+pub const FAILED: &str = "its own words stand behind stdout and stderr: correct it, or take it out of hooks";
+
 fn prefix(kind: HookKind, index: usize) -> String {
     format!("error running {} hook #{index}: ", kind.as_str())
+}
+
+fn pointer(kind: HookKind, index: usize) -> String {
+    format!("/hooks/{}/{index}", kind.as_str())
 }
 
 fn setup_error(kind: HookKind, index: usize, step: &str, errno: Errno) -> Error {
     let mut e = Error::new(ErrorKind::Hook, "hook", format!("{}{step}", prefix(kind, index)));
     e.errno = errno as i32;
-    e
+    e.at(pointer(kind, index)).hint("it must be a program of the host that the runtime may execute")
 }
 
 /// How it went.
@@ -145,7 +152,8 @@ fn judge(kind: HookKind, index: usize, hook: &Hook, report: Report) -> Result<()
         }
     };
     let text = format!("{}{why}, stdout: {stdout}, stderr: {stderr}", prefix(kind, index));
-    Err(Error::new(ErrorKind::Hook, if timed_out { "hook-timeout" } else { "hook" }, text))
+    let e = Error::new(ErrorKind::Hook, if timed_out { "hook-timeout" } else { "hook" }, text);
+    Err(e.at(pointer(kind, index)).hint(FAILED))
 }
 
 /// The signal as Go words it in an exit status.

@@ -75,9 +75,10 @@ fn the_signal_mask_of_the_caller_is_the_same_afterwards() {
 fn a_failure_tells_kind_number_status_and_output() {
     let e = execute(&sh("echo out; echo err >&2; exit 3"), b"{}").unwrap_err();
     assert_eq!((e.kind, e.code), (ErrorKind::Hook, "hook"));
-    assert_eq!(e.to_string(), "error running createRuntime hook #1: exit status 3, stdout: out\n, stderr: err\n");
+    assert_eq!(e.message, "error running createRuntime hook #1: exit status 3, stdout: out\n, stderr: err\n");
+    assert_eq!((e.pointer.as_str(), e.hint.is_some()), ("/hooks/createRuntime/1", true));
     let e = execute(&sh("kill -9 $$"), b"{}").unwrap_err();
-    assert_eq!(e.to_string(), "error running createRuntime hook #1: signal: killed, stdout: , stderr: ");
+    assert_eq!(e.message, "error running createRuntime hook #1: signal: killed, stdout: , stderr: ");
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn a_program_that_cannot_be_executed_is_named_with_its_errno() {
     std::fs::write(dir.path("x"), "no program").unwrap();
     let hook =
         |path: &str| Hook { path: c(path), args: vec![c(path)], env: None, timeout: Some(Duration::from_secs(5)) };
-    let text = |path: &str| execute(&hook(path), b"{}").unwrap_err().to_string();
+    let text = |path: &str| execute(&hook(path), b"{}").unwrap_err().to_problem().message;
     let prefix = "error running createRuntime hook #1: fork/exec";
     assert_eq!(text("/nonexistent"), format!("{prefix} /nonexistent: no such file or directory"));
     let x = dir.path("x");

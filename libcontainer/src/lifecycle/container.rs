@@ -24,6 +24,9 @@ pub(crate) const STATE: &str = "state.json";
 pub(crate) const INTENT: &str = "intent.json";
 pub(crate) const PRIVATE: &str = "private.json";
 
+/// Code of the error of a file that was read and makes no sense.
+pub(crate) const BROKEN: &str = "state-file";
+
 /// An existing container.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -116,7 +119,7 @@ impl Container {
     pub fn status(&self) -> Result<Status> {
         let fail = |e: Errno| Error::kernel("read /proc", e);
         if let Some(intent) = &self.intent {
-            let at_work = self.is_of_this_boot()? && host::is_alive(intent.runtime).map_err(fail)?;
+            let at_work = self.is_of_this_boot()? && host::is_still_alive(intent.runtime).map_err(fail)?;
             return Ok(if at_work { Status::Creating } else { Status::Stopped });
         }
         if self.state.is_none() {
@@ -136,7 +139,7 @@ impl Container {
     /// The create that is at work here, by its pidfd.
     pub fn creator(&self) -> Result<Option<OwnedFd>> {
         match &self.intent {
-            Some(intent) if self.is_of_this_boot()? => open_process(intent.runtime),
+            Some(intent) if self.is_of_this_boot()? => open_process(intent.runtime, host::is_still_alive),
             _ => Ok(None),
         }
     }
@@ -153,7 +156,11 @@ impl Container {
 
     /// Init's pidfd, proved to be the recorded process; `None` when it is gone.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
-        if self.state.is_some() && self.is_of_this_boot()? { open_process(self.init()) } else { Ok(None) }
+        if self.state.is_some() && self.is_of_this_boot()? {
+            open_process(self.init(), host::is_alive)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The private file. Once there is a state it is there too: without it, exec would know of no filter.
@@ -163,7 +170,11 @@ impl Container {
             None if self.state.is_none() => return Ok((Private::default(), None)),
             None => return Err(self.broken(PRIVATE, "it is missing")),
         };
-        let (private, program) = Private::from_bytes(&bytes).map_err(|e| self.broken(PRIVATE, &e))?;
+        let (private, program) = match Private::from_bytes(&bytes) {
+            // Of a create that was killed while it wrote it; it has not counted yet.
+            Err(_) if self.state.is_none() => return Ok((Private::default(), None)),
+            read => read.map_err(|e| self.broken(PRIVATE, &e))?,
+        };
         let filter = match private.seccomp_flags {
             Some(flags) => {
                 // A filter that cannot be read must not become "no filter".
@@ -175,7 +186,7 @@ impl Container {
     }
 
     fn broken(&self, name: &str, why: &str) -> Error {
-        Error::new(ErrorKind::Internal, "state-file", format!("read {}/{name}: {why}", self.dir.path()))
+        Error::new(ErrorKind::Internal, BROKEN, format!("read {}/{name}: {why}", self.dir.path()))
     }
 
     /// The cgroup: from the private file, else from the intent. `None` when create made none, and none of another boot, whose inode numbers may be those
@@ -220,8 +231,8 @@ impl Container {
     }
 }
 
-/// The process `who`, if it is still that one.
-fn open_process(who: Identity) -> Result<Option<OwnedFd>> {
+/// The process `who`, if it is still that one by `alive`.
+fn open_process(who: Identity, alive: fn(Identity) -> std::result::Result<bool, Errno>) -> Result<Option<OwnedFd>> {
     if who.pid <= 0 {
         return Ok(None);
     }
@@ -230,7 +241,7 @@ fn open_process(who: Identity) -> Result<Option<OwnedFd>> {
         other => other.map_err(|e| Error::kernel(format!("pidfd_open {}", who.pid), e))?,
     };
     // After the open: the number cannot pass to another process any more without our seeing it.
-    Ok(host::is_alive(who).map_err(|e| Error::kernel("read /proc", e))?.then_some(pidfd))
+    Ok(alive(who).map_err(|e| Error::kernel("read /proc", e))?.then_some(pidfd))
 }
 
 #[cfg(test)]
@@ -268,14 +279,16 @@ mod tests {
     fn who_asks_while_it_is_created_is_refused_and_does_not_wait() {
         let ctx = context("creating");
         let dir = StateDir::create(&ctx.root, "a").unwrap();
-        let own = host::identity(nix::unistd::getpid().as_raw()).unwrap();
+        let own = host::identity_until_now().unwrap();
+        let began = host::identity(own.pid).unwrap();
+        assert!(began.start <= own.start && host::is_still_alive(own).unwrap());
         dir.write(INTENT, &intent(own), 0o600).unwrap();
         for exclusive in [true, false] {
             let e = Container::open_locked(&ctx, "a", exclusive, "text").unwrap_err();
             assert_eq!((e.kind, e.message.as_str()), (ErrorKind::State, "text"));
         }
         // A create that was killed: what it left can be locked.
-        dir.write(INTENT, &intent(Identity { start: own.start + 1, ..own }), 0o600).unwrap();
+        dir.write(INTENT, &intent(Identity { start: began.start - 1, ..own }), 0o600).unwrap();
         drop(dir);
         assert_eq!(Container::open_locked(&ctx, "a", true, "text").unwrap().status().unwrap(), Status::Stopped);
         std::fs::remove_dir_all(&ctx.root).unwrap();

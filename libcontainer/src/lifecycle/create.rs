@@ -22,16 +22,17 @@ use crate::namespaces::user::write_maps;
 use crate::net_devices::Transfer;
 use crate::notify_socket::{self, NotifySocket, Readiness};
 use crate::process::child::Child;
+use crate::process::hidden::open_hidden;
 use crate::process::message::FromChild;
-use crate::process::mount_ids::{MountIds, open_hidden_sources};
+use crate::process::mount_ids::MountIds;
 use crate::process::parent::{
     CloneRequest, Spawned, check_interrupted, raise_own_limits, spawn, write_oom_score, write_time_offsets,
 };
 use crate::process::steps::{Act, Step};
 use crate::procfs::host;
 use crate::rootfs::Rootfs;
-use crate::state::dir::{make_gate, write_pid_file};
-use crate::state::{Identity, StateDir};
+use crate::state::dir::make_gate;
+use crate::state::{Identity, StateDir, pid_file};
 use crate::sys::alloc::{end_soon, live_long};
 use crate::sys::exec::default_action;
 use crate::sys::fd::stdio;
@@ -191,7 +192,7 @@ impl Creation {
             Some(_) => notify_socket::prepare(&ctx.root.join(creation.dir.id())).map(drop),
             None => Ok(()),
         };
-        match begun.and_then(|()| staged(ParentStage::Intent, || creation.write_intent(creation.stored.as_ref()))) {
+        match begun.and_then(|()| staged(ParentStage::Intent, || creation.write_first_intent())) {
             Ok(()) => Ok(creation),
             Err(e) => Err(creation.undo(e)),
         }
@@ -218,7 +219,7 @@ impl Creation {
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
         if let Some(plan) = self.prepared.plan.cgroup.as_ref().filter(|c| c.unit.is_none()) {
-            let intent = &mut |stored: &Stored| self.write_intent(Some(stored));
+            let intent = &mut |stored: &Stored| self.write_intent(stored);
             let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan, intent))?;
             self.stored = Some(cgroup.stored());
             let attach = staged(ParentStage::BeforeAttach, || cgroup.write(plan, Phase::BeforeAttach));
@@ -253,6 +254,9 @@ impl Creation {
         let init = host::identity(pid).map_err(|e| Error::kernel(format!("read /proc/{pid}/stat"), e))?;
         let agent_socket = self.prepared.agent_socket.take();
         let pending = staged(ParentStage::StateFile, || self.prepare_state(init))?;
+        if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
+            staged(ParentStage::DeviceProgram, || cgroup.write(plan, Phase::Mounting))?;
+        }
         let master = self.converse(signals, interfaces, agent_socket)?;
         if let (Some(cgroup), Some(plan)) = (&self.cgroup, &self.prepared.plan.cgroup) {
             staged(ParentStage::LastLimits, || cgroup.write(plan, Phase::Final))?;
@@ -272,11 +276,9 @@ impl Creation {
         if plan.namespaces.has(namespaces::USER) {
             raise_own_limits(&plan.process.rlimits);
         }
-        let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup);
+        let clone = CloneRequest::for_init(&plan.namespaces, &prepared.joined, into_cgroup, &plan.steps);
         let mut rootfs = Rootfs::new(&plan.rootfs);
-        if let Some(ids) = plan.namespaces.root_ids() {
-            trace::span(|| "open bind sources", || open_hidden_sources(&mut rootfs, &mut plan.steps, ids))?;
-        }
+        let here = open_hidden(&mut rootfs, &plan.namespaces, &mut plan.steps)?;
         let (steps, process, hooks) = (&plan.steps, &mut plan.process, &plan.hooks);
         let seccomp = plan.seccomp.as_ref();
         let (hook_state, joined) = (&prepared.hook_state, &prepared.joined);
@@ -305,8 +307,9 @@ impl Creation {
                 trace,
             };
             child.run()
-        })?;
-        self.spawned = Some(spawned);
+        });
+        drop(here);
+        self.spawned = Some(spawned?);
         Ok(())
     }
 
@@ -330,12 +333,11 @@ impl Creation {
                     proceed()?;
                 }
                 FromChild::NeedMaps => {
-                    if let Some(maps) = &plan.namespaces.id_maps {
-                        staged(ParentStage::IdMaps, || write_maps(spawned.pid, maps, signals))?;
-                    }
-                    if plan.namespaces.child_makes_time() {
-                        write_time_offsets(spawned.pid, &plan.namespaces.time_offsets)?;
-                    }
+                    let (names, pid) = (&plan.namespaces, spawned.pid);
+                    staged(ParentStage::IdMaps, || {
+                        names.id_maps.as_ref().map_or(Ok(()), |maps| write_maps(pid, maps, signals))?;
+                        if names.child_makes_time() { write_time_offsets(pid, &names.time_offsets) } else { Ok(()) }
+                    })?;
                     proceed()?;
                 }
                 FromChild::Network(socket) => {
@@ -371,20 +373,19 @@ impl Creation {
         }
     }
 
-    /// Adds what the child cannot know: that the kernel killed it for memory.
+    /// Adds what the child cannot know: that the kernel killed it, or a hook of its, for memory.
     fn explain(&self, e: Error) -> Error {
         let limit = self.prepared.plan.cgroup.as_ref().and_then(crate::cgroups::CgroupPlan::memory_limit);
-        match (e.code, limit) {
-            ("child-died", Some(limit)) if self.stored.as_ref().is_some_and(Stored::oom_killed) => {
-                let peak = self.stored.as_ref().and_then(Stored::memory_peak);
-                let peak = peak.map(|bytes| format!(", the peak was {bytes}")).unwrap_or_default();
-                let text =
-                    format!("container init was OOM-killed (memory limit too low?): the limit is {limit} bytes{peak}");
-                let e = Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit");
-                e.hint("raise the limit above what the set-up itself needs")
-            }
-            _ => e,
+        let may_be_memory = matches!(e.code, "child-died" | "hook");
+        let (Some(limit), Some(stored), true) = (limit, &self.stored, may_be_memory) else { return e };
+        if !stored.oom_killed() {
+            return e;
         }
+        let who = if e.code == "hook" { format!("{}: ", e.message) } else { "container init was ".to_owned() };
+        let peak = stored.memory_peak().map(|bytes| format!(", the peak was {bytes}")).unwrap_or_default();
+        let text = format!("{who}OOM-killed (memory limit too low?): the limit is {limit} bytes{peak}");
+        let e = Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit");
+        e.hint("raise the limit above what the set-up itself needs")
     }
 
     /// This process is the binary, or the library's worker: one thread, and all ours.
@@ -460,7 +461,7 @@ fn tell_pid(
         console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_STANDARD)
             .map_err(|e| Error::kernel("send to the pidfd socket", e))?;
     }
-    pid_file.map_or(Ok(()), |path| write_pid_file(path, init.pid))
+    pid_file.map_or(Ok(()), |path| pid_file::write_pid_file(path, init.pid))
 }
 
 fn no_child() -> Error {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::container::Container;
+use super::container::{BROKEN, Container};
 use super::destroy::destroy;
 use super::request::{Context, Status};
 use super::stages::{ParentStage, staged};
@@ -43,8 +43,9 @@ pub fn delete(ctx: &Context, id: &str, force: bool) -> Result<()> {
         }
     }
     let cgroup = match container.cgroup() {
-        // A file that cannot be read must not make a container that nobody can delete.
-        Err(e) if force || status == Status::Stopped => {
+        // A file that makes no sense must not make a container that nobody can delete. One that cannot be read may be
+        // readable the next time: then nothing is lost.
+        Err(e) if e.code == BROKEN && (force || status == Status::Stopped) => {
             log::warn!("{e}: its cgroup is not removed");
             None
         }
@@ -55,7 +56,7 @@ pub fn delete(ctx: &Context, id: &str, force: bool) -> Result<()> {
         None => Ok(()),
     })?;
     let rdt = match container.intel_rdt() {
-        Err(e) if force || status == Status::Stopped => {
+        Err(e) if e.code == BROKEN && (force || status == Status::Stopped) => {
             log::warn!("{e}: its RDT class is not removed");
             None
         }
@@ -67,7 +68,11 @@ pub fn delete(ctx: &Context, id: &str, force: bool) -> Result<()> {
 /// SIGKILL to init, and to every process where its death does not take the others along. `None`: it is gone.
 fn kill_init(container: &Container, cgroup: Option<&Stored>, status: Status) -> Result<Option<OwnedFd>> {
     let Some(pidfd) = container.pidfd()? else { return Ok(None) };
-    let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        // Waiting for its end would be in vain.
+        Err(e) => return Err(Error::kernel(format!("kill init, pid {}", container.init().pid), e)),
+    }
     let Some(cgroup) = cgroup else { return Ok(Some(pidfd)) };
     if status == Status::Paused {
         cgroup.thaw()?;

@@ -29,7 +29,7 @@ use crate::rootfs::{Rootfs, RootfsPlan};
 use crate::seccomp::notify::Agent;
 use crate::seccomp::{self, Filter};
 use crate::spec::{self, Linux, Process, Spec, User};
-use crate::state::dir::write_pid_file;
+use crate::state::pid_file::write_pid_file;
 use crate::state::{Private, State};
 use crate::sys::alloc::live_long;
 use crate::sys::fd::stdio;
@@ -308,15 +308,16 @@ impl Launch<'_> {
 
     fn clone(&mut self, request: &Exec, attach: &Attach, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
         let lock = self.container.dir.as_raw_fd();
-        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup, or_move: false };
+        let clone = CloneRequest { flags: 0, around: Vec::new(), time_offsets: None, into_cgroup, or_move: None };
         let (steps, process) = (&self.plan.steps, &mut self.plan.process);
         let (filter, init) = (self.filter.as_ref(), self.init.as_fd());
-        let console_socket = self.console.take();
+        // Taken in the child's copy only: a clone that is refused may be tried again.
+        let console = &mut self.console;
         let preserve = i32::try_from(request.preserve_fds).unwrap_or(0);
         let trace = trace::child(steps);
         let (hooks, hook_state, rootfs) =
             (HookSet::default(), HookState::default(), Rootfs::new(&RootfsPlan::default()));
-        spawn(&clone, move |channel| {
+        let spawned = spawn(&clone, move |channel| {
             let tasks_of = |index: usize| attach.directories.get(index).map_or("", String::as_str);
             let child = Child {
                 steps,
@@ -328,7 +329,7 @@ impl Launch<'_> {
                 joined: &[],
                 init: Some(init),
                 gate: None,
-                console_socket,
+                console_socket: console.take(),
                 rootfs,
                 seccomp: filter,
                 hooks: &hooks,
@@ -337,7 +338,9 @@ impl Launch<'_> {
                 trace,
             };
             child.run()
-        })
+        })?;
+        self.console = None;
+        Ok(spawned)
     }
 
     /// The conversation, and what makes the process known.

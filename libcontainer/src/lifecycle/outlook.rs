@@ -18,6 +18,7 @@ use crate::namespaces::user::Writer;
 use crate::namespaces::{IdMaps, KINDS};
 use crate::plan::{Inputs, Plan};
 use crate::process::steps::{Act, INIT_ORDER, Step};
+use crate::seccomp;
 use crate::spec::{self, Spec};
 use crate::state::dir::check_id;
 
@@ -71,7 +72,13 @@ pub fn plan(ctx: &Context, request: &Create) -> Result<Outlook> {
         driver = CgroupDriver::Disabled;
     }
     let inputs = Inputs { request, bundle: &bundle, cgroup_driver: driver, gate: true, notify_dir: None };
-    let found = examine(&text, &path.display().to_string(), &facts, &inputs, look_at_host)?;
+    let look = |spec: &Spec<'_>, problems: &mut Vec<Problem>| {
+        look_at_host(spec, problems);
+        if !request.strict && !seccomp::fails_on_unknown(spec) {
+            seccomp::unknown_names(spec, problems);
+        }
+    };
+    let found = examine(&text, &path.display().to_string(), &facts, &inputs, look)?;
     let Examined { plan, problems, refused, .. } = found;
     out.problems = problems;
     for e in refused {
@@ -83,7 +90,7 @@ pub fn plan(ctx: &Context, request: &Create) -> Result<Outlook> {
         }
     }
     if request.strict {
-        out.problems.iter_mut().for_each(|p| p.dropped = false);
+        out.problems.iter_mut().for_each(|p| (p.dropped, p.quiet) = (false, false));
     }
     if let Some(plan) = plan.filter(|_| out.problems.iter().all(|p| p.dropped)) {
         out.acts = acts(&plan, &format!("{}/{}", ctx.root.display(), request.id));
@@ -201,6 +208,7 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str, after: Option<&Step>) ->
         }
         ParentStage::PrivateState => one(format!("write {directory}/private.json"), ""),
         ParentStage::StateFile => one(format!("write {directory}/.state.json.tmp"), ""),
+        ParentStage::DeviceProgram => values(Phase::Mounting),
         ParentStage::IdMaps => {
             let offsets = Some(plan.namespaces.time_offsets.trim_end());
             let offsets = offsets.filter(|text| plan.namespaces.child_makes_time() && !text.is_empty());

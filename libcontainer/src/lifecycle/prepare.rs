@@ -174,7 +174,15 @@ pub(crate) fn check_rootfs(path: &std::ffi::CStr) -> Result<()> {
                 .at("/root/path")
                 .hint("give the directory itself"))
         }
-        Err(e) => Err(Error::kernel(format!("open rootfs {path}"), e).code("rootfs").at("/root/path")),
+        Err(errno) => {
+            let e = Error::kernel(format!("open rootfs {path}"), errno).code("rootfs").at("/root/path");
+            Err(match errno {
+                Errno::ENOENT => e.hint("make it, or correct the path: a relative one counts from the bundle"),
+                Errno::ENOTDIR => e.hint("give a directory"),
+                Errno::EACCES => e.hint("a directory on the way is closed to the caller"),
+                _ => e,
+            })
+        }
     }
 }
 

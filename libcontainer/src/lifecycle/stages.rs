@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::remedy::with_remedy;
 use crate::error::Result;
 use crate::process::steps::Act;
 use crate::trace;
@@ -23,6 +24,7 @@ pub(crate) enum ParentStage {
     ResctrlTasks,
     PrivateState,
     StateFile,
+    DeviceProgram,
     IdMaps,
     NetDevices,
     MountIds,
@@ -95,7 +97,7 @@ impl Moment {
     /// The moment that the parent waits for after the child's `act`.
     pub(crate) fn after(act: &Act) -> Option<Moment> {
         match act {
-            Act::AwaitIdMaps { .. } => Some(Moment::IdMaps),
+            Act::AwaitIdMaps { .. } | Act::AwaitTimeOffsets { .. } => Some(Moment::IdMaps),
             Act::HandOutNetwork => Some(Moment::Network),
             Act::Rootfs(step) if step.id_map().is_some() => Some(Moment::MountIds),
             Act::MountsDone { .. } => Some(Moment::MountsDone),
@@ -215,6 +217,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         "written while init mounts; the rename makes it count",
     ),
     row(
+        ParentStage::DeviceProgram,
+        By::Create,
+        Moment::BeforeChild,
+        "device program",
+        "the kernel checks and compiles it while init mounts; it lets every mknod pass",
+    ),
+    row(
         ParentStage::IdMaps,
         By::Create,
         Moment::IdMaps,
@@ -235,13 +244,7 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         "ids of a mount",
         "before it is attached; it takes CAP_SYS_ADMIN over the host's file system, which init has not",
     ),
-    row(
-        ParentStage::Limits,
-        By::Create,
-        Moment::MountsDone,
-        "limits",
-        "not before: they would slow the set-up down, and the v2 device program would refuse init's own mknod",
-    ),
+    row(ParentStage::Limits, By::Create, Moment::MountsDone, "limits", "not before: they would slow the set-up down"),
     row(
         ParentStage::RuntimeHooks,
         By::Create,
@@ -321,9 +324,9 @@ impl fmt::Display for ParentStage {
 /// Does a stage of the parent's work.
 ///
 /// # Errors
-/// Those of `act`.
+/// Those of `act`, with a hint where the table of remedies has one.
 pub(crate) fn staged<T>(stage: ParentStage, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    trace::span(|| stage, act)
+    trace::span(|| stage, act).map_err(|e| with_remedy(stage, e))
 }
 
 #[cfg(test)]

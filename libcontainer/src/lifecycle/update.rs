@@ -4,7 +4,7 @@ use super::container::{Container, PRIVATE};
 use super::pause::cgroup;
 use super::request::{Context, Status, Update};
 use super::update_rdt::RdtChange;
-use crate::cgroups::{Stored, UpdatePlan, merge};
+use crate::cgroups::{Applied, Stored, UpdatePlan, merge};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::spec::write::ToJson;
@@ -39,25 +39,42 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
     for ignored in plan.ignored() {
         log::warn!("{ignored}");
     }
+    private.resources = merge(&old, &new).to_json();
+    let program = filter.map(|f| f.to_bytes()).unwrap_or_default();
+    // Under its temporary name, so that a full disk shows before anything is changed.
+    let pending = container.dir.prepare(PRIVATE, &private.to_bytes(&program), 0o600)?;
     // First, and taken back when the rest is refused: the flags of a call act together.
-    let rdt = rdt.map(RdtChange::apply).transpose()?;
-    if let Err(e) = plan.apply(&stored).and_then(|()| tell_systemd(&plan, &stored)) {
+    let rdt = match rdt.map(RdtChange::apply).transpose() {
+        Ok(rdt) => rdt,
+        Err(e) => {
+            pending.discard();
+            return Err(e);
+        }
+    };
+    let applied = plan.apply(&stored).and_then(|applied| tell_systemd(&plan, &stored, applied));
+    let done = match applied {
+        Ok(applied) => pending.commit().map_err(|e| applied.undo(e)),
+        Err(e) => {
+            pending.discard();
+            Err(e)
+        }
+    };
+    done.inspect_err(|_| {
         if let Some(change) = rdt {
             change.undo();
         }
-        return Err(e);
-    }
-    private.resources = merge(&old, &new).to_json();
-    let program = filter.map(|f| f.to_bytes()).unwrap_or_default();
-    container.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
+    })
 }
 
 /// The unit of a container of the systemd driver gets the same limits: systemd would bring back its own at the next
 /// daemon-reload. It rounds a quota, so the files are written once more.
-fn tell_systemd(plan: &UpdatePlan, stored: &Stored) -> Result<()> {
-    match &stored.unit {
-        Some(unit) if unit.update(plan.writes())? => plan.apply(stored),
-        _ => Ok(()),
+fn tell_systemd<'s>(plan: &UpdatePlan, stored: &'s Stored, applied: Applied<'s>) -> Result<Applied<'s>> {
+    let Some(unit) = &stored.unit else { return Ok(applied) };
+    let told =
+        unit.update(plan.writes()).and_then(|rounded| if rounded { plan.apply(stored).map(drop) } else { Ok(()) });
+    match told {
+        Ok(()) => Ok(applied),
+        Err(e) => Err(applied.undo(e)),
     }
 }
 

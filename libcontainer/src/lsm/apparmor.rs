@@ -70,15 +70,6 @@ impl Profile {
         let stacked = self.stack.as_deref().filter(|_| is_confined());
         write_own(c"attr/apparmor/exec", stacked.unwrap_or(&self.change))
     }
-
-    /// Why the kernel refused it.
-    pub fn hint(errno: i32) -> Option<&'static str> {
-        match errno {
-            libc::ENOENT => Some("no such profile is loaded: see apparmor_parser(8)"),
-            libc::EACCES | libc::EPERM => Some("the runtime's own profile does not allow the change"),
-            _ => None,
-        }
-    }
 }
 
 /// Whether a profile is in force for the calling thread. One that cannot be read counts: to stack is the safe change.

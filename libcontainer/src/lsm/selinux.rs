@@ -53,15 +53,6 @@ pub fn apply(label: &str, wanted: Use) -> Result<(), Refused> {
     write_own(file, label.as_bytes())
 }
 
-/// Why the kernel refused it.
-pub fn hint(errno: i32) -> Option<&'static str> {
-    match errno {
-        libc::EINVAL => Some("the loaded policy has no such context"),
-        libc::EACCES | libc::EPERM => Some("the loaded policy does not allow the runtime to set it"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use crate::namespaces;
 use crate::rootfs::plan::{MountFacts, Planned, inside};
 use crate::rootfs::{Step, step};
 use crate::spec::{Mount, Spec};
-use crate::sys::mount::{MOUNT_ATTR_RDONLY, MountAttr};
+use crate::sys::mount::{MOUNT_ATTR_RDONLY, MS_SHARED, MountAttr};
 
 /// Files below /proc on which lxcfs and its like bind their own: they give no path to an LSM label or a sysctl.
 const ALLOWED_BELOW_PROC: &[&str] = &[
@@ -94,8 +94,36 @@ pub(crate) struct Mounts {
     pub(crate) kept: usize,
     /// /dev is a bind mount: its content is the host's affair.
     pub(crate) dev_is_bound: bool,
+    /// `shared` of what lies over "/": pivot_root(2) refuses a shared root.
+    pub(crate) root_propagation: Option<Planned>,
     /// Words without effect.
     pub(crate) ignored: Vec<Problem>,
+}
+
+impl Mounts {
+    /// Takes the propagation that a mount over "/" can have only after the pivot out of its step.
+    fn defer_shared(&mut self, step: &mut Step, pointer: &str) {
+        let (dest, calls, covers) = match step {
+            Step::Fs(fs) => (&fs.dest, &mut fs.calls, true),
+            Step::Bind(bind) => (&bind.dest, &mut bind.calls, true),
+            Step::Remount(remount) => (&remount.dest, &mut remount.calls, false),
+            _ => return,
+        };
+        if dest.as_bytes() != b"." {
+            return;
+        }
+        if covers {
+            self.root_propagation = None;
+        }
+        for call in calls.iter_mut().filter(|c| c.attr.propagation != 0) {
+            // Of several the last counts.
+            self.root_propagation = (call.attr.propagation == MS_SHARED).then(|| {
+                let shared = SetAttr::propagation(std::mem::take(&mut call.attr.propagation), call.recursive);
+                Planned::new(pointer, Step::RootPropagation(shared))
+            });
+        }
+        calls.retain(|call| call.attr != MountAttr::default());
+    }
 }
 
 /// Plans all mounts.
@@ -119,6 +147,7 @@ pub(crate) fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<P
             label.put_on("tmpfs", &mut view.tmpfs);
         }
         if problems.len() == before {
+            out.defer_shared(&mut step, &pointer);
             out.steps.push(Planned { pointer, step });
         }
     }

@@ -111,6 +111,14 @@ pub struct Fs {
     pub keep: Keep,
 }
 
+impl Fs {
+    /// Whether the kernel may have to open a block device for it, as for every file system that is not known here.
+    pub(crate) fn may_open_device(&self) -> bool {
+        let kind = self.fstype.to_bytes();
+        !matches!(kind, b"proc" | b"sysfs" | b"tmpfs" | b"devpts" | b"mqueue" | b"cgroup" | b"cgroup2" | b"overlay")
+    }
+}
+
 /// What is kept of a mount after it was attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {

@@ -368,3 +368,30 @@ fn only_a_new_tmpfs_is_filled_with_what_it_covers() {
         assert_eq!(problems[0].pointer, "/mounts/0/options/1");
     }
 }
+
+#[test]
+fn a_shared_mount_over_the_root_becomes_so_after_the_pivot() {
+    let over =
+        |options: &str| format!(r#"{{"destination": "/", "type": "bind", "source": "/s", "options": [{options}]}}"#);
+    for (list, expected) in [
+        (vec![r#""rbind", "shared""#], "bind recursively /s on /; mount_setattr shared on /"),
+        (vec![r#""bind", "ro", "rshared""#], "bind /s on /, mount_setattr ro; mount_setattr shared on /"),
+        (vec![r#""rbind", "rshared""#], "bind recursively /s on /; mount_setattr recursive shared on /"),
+        (vec![r#""bind", "slave""#], "bind /s on /, mount_setattr slave"),
+        (vec![r#""bind", "shared""#, r#""bind""#], "bind /s on /; bind /s on /"),
+        (vec![r#""bind", "shared""#, r#""remount", "private""#], "bind /s on /; remount /, mount_setattr private"),
+        (
+            vec![r#""bind", "private""#, r#""remount", "shared""#],
+            "bind /s on /, mount_setattr private; remount /; mount_setattr shared on /",
+        ),
+    ] {
+        let (plan, problems) = mounts(&list.iter().map(|o| over(o)).collect::<Vec<_>>().join(","));
+        assert_eq!(problems, []);
+        let words: Vec<_> = words(&plan)
+            .into_iter()
+            .filter(|w| w.ends_with(" on /") || w.contains(" /,") || w == "remount /")
+            .collect();
+        let words: Vec<_> = words.into_iter().filter(|w| !w.contains("new mount namespace")).collect();
+        assert_eq!(words.join("; "), expected);
+    }
+}

@@ -84,7 +84,8 @@ fn read(pid: i32) -> std::result::Result<JoinedUser, nix::errno::Errno> {
     })
 }
 
-fn parse(text: &str) -> Vec<IdMapping> {
+/// The lines of a uid_map or gid_map.
+pub(super) fn parse(text: &str) -> Vec<IdMapping> {
     let line = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse);
         let mut next = || numbers.next()?.ok();

@@ -124,7 +124,7 @@ pub fn build(
     super::warn(&Problem::settle(problems, inputs.strict)?);
     process.keep_sys_admin = inputs.seccomp != Load::Never && !process.no_new_privileges;
     let oom_score = if inputs.root { None } else { process.oom_score_adj.take() };
-    let steps = in_order(EXEC_ORDER, 40, |stage, out| match stage {
+    let mut steps = in_order(EXEC_ORDER, 40, |stage, out| match stage {
         Stage::Attach => {
             out.extend(oom_score.map(|s| step(Act::OomScore(s), &format!("{}/oomScoreAdj", inputs.base))));
             out.push(step(Act::Attach, ""));
@@ -158,6 +158,12 @@ pub fn build(
         }
         other => finish_stage(other, &process, inputs.seccomp, false, out),
     });
+    if inputs.base.is_empty() {
+        // The document is the process itself.
+        for step in steps.iter_mut().filter(|s| s.pointer.starts_with("/process/")) {
+            step.pointer.drain(.."/process".len());
+        }
+    }
     Ok(ExecPlan { process, affinity, steps })
 }
 

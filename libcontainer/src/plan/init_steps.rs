@@ -139,6 +139,15 @@ impl Parts<'_> {
                 out.push(step(Act::BecomeRoot, "/linux/uidMappings"));
             }
             Stage::UserNamespace if plan.has(namespaces::USER) => {
+                if plan.child_makes_time() {
+                    out.push(step(Act::Unshare(namespaces::TIME), "/linux/namespaces"));
+                    if !plan.time_offsets.is_empty() {
+                        // In a PID namespace that others are in already they could look at our descriptors (CVE-2016-9962).
+                        let dumpable = !self.root && plan.new & namespaces::PID != 0;
+                        out.push(step(Act::AwaitTimeOffsets { dumpable }, "/linux/timeOffsets"));
+                    }
+                    out.push(step(Act::EnterTime, "/linux/timeOffsets"));
+                }
                 out.push(step(Act::BecomeRoot, "/linux/namespaces"));
             }
             Stage::Join => {

@@ -145,8 +145,11 @@ impl Plan {
             process.env_push(&format!("LISTEN_FDS={}", inputs.request.listen_fds));
             process.env_push("LISTEN_PID=1");
         }
-        let cgroup = cgroup::plan(spec, linux, facts, inputs, &namespaces, problems)?;
+        let mut cgroup = cgroup::plan(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
+        if inputs.request.strict || seccomp::fails_on_unknown(spec) {
+            seccomp::unknown_names(spec, problems);
+        }
         process.keep_sys_admin = seccomp.is_some() && !process.no_new_privileges;
         if let Some((_, text)) = spec.annotations.0.iter().find(|(name, _)| name == landlock::ANNOTATION) {
             landlock::plan(text, facts.landlock_abi(), &mut process, problems);
@@ -173,6 +176,9 @@ impl Plan {
         }
         // The child's own affair, as long as it is dumpable, when the parent could not open the file of one that is not.
         let oom_score = if facts.is_root() { None } else { process.oom_score_adj.take() };
+        if let Some(cgroup) = &mut cgroup {
+            cgroup.mounts_devices = rootfs.may_open_device();
+        }
         let parts = Parts {
             namespaces: &namespaces,
             process: &process,
@@ -213,9 +219,9 @@ impl Plan {
     }
 }
 
-/// Fields without effect, each as one warning.
+/// Fields without effect, each as one warning, but for those that every profile has.
 pub(crate) fn warn(dropped: &[Problem]) {
-    for problem in dropped {
+    for problem in dropped.iter().filter(|p| !p.quiet) {
         log::warn!("{problem}");
     }
 }

@@ -86,19 +86,11 @@ impl Attributes {
     }
 }
 
-/// Why the kernel refused one of these acts, and what to do.
+/// What to do about a refusal that depends on the values of the act; [`super::remedy::REMEDIES`] has the others.
 pub fn hint(act: &Act, errno: i32) -> Option<&'static str> {
     match act {
         Act::Scheduler(attr) => scheduling::hint(attr, errno, has_sys_nice()),
-        Act::IoPriority(_) if errno == libc::EPERM => {
-            Some("IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE in the initial user namespace")
-        }
         Act::MemoryPolicy(policy) => policy.hint(errno),
-        Act::AppArmor(_) => apparmor::Profile::hint(errno),
-        Act::SelinuxLabel(..) => selinux::hint(errno),
-        Act::Affinity(Some(_)) if errno == libc::EINVAL => {
-            Some("at least one of the CPUs must be online and in the container's cpuset")
-        }
         _ => None,
     }
 }

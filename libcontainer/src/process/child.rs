@@ -168,6 +168,7 @@ impl Child<'_> {
             Act::OomScore(_)
             | Act::Attach
             | Act::AwaitIdMaps { .. }
+            | Act::AwaitTimeOffsets { .. }
             | Act::EnterTime
             | Act::BecomeRoot
             | Act::Join { .. }
@@ -225,7 +226,7 @@ impl Child<'_> {
                     }
                 })
             }
-            Act::AwaitIdMaps { dumpable } => {
+            Act::AwaitIdMaps { dumpable } | Act::AwaitTimeOffsets { dumpable } => {
                 if *dumpable {
                     prctl::set_dumpable(true)?;
                 }
@@ -340,7 +341,8 @@ impl Child<'_> {
                 hooks::run(kind, n, hook, &state, Setting::new(EnvDefault::Copy(self.process.envp.strings())))
             }
         };
-        result.map_err(|e| Failure { errno: 0, text: Text::from_args(format_args!("{e}")) })
+        // Place and remedy are the parent's to add.
+        result.map_err(|e| Failure { errno: e.errno, text: Text::from_args(format_args!("{}", e.message)) })
     }
 
     /// Closes everything but stdio, the preserved ones, and what tells the other side that execve happened: the gate of

@@ -3,11 +3,13 @@
 pub mod attributes;
 pub(crate) mod child;
 mod finish;
+pub mod hidden;
 pub mod message;
 pub mod mount_ids;
 pub mod parent;
 pub mod plan;
 mod program;
+pub mod remedy;
 pub mod seal;
 pub mod steps;
 

@@ -14,7 +14,6 @@ use crate::mounts::id_map::IdMap;
 use crate::namespaces::user::write_maps;
 use crate::namespaces::{self, IdMaps};
 use crate::procfs::host;
-use crate::rootfs::Rootfs;
 use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::mount;
 use crate::terminal::signals::Signals;
@@ -97,24 +96,4 @@ fn refused(act: &Act, errno: Errno) -> Error {
         Errno::EPERM => e.hint("it has mapped ids already, or the runtime is not root over its file system"),
         _ => e,
     }
-}
-
-/// Bind sources that the container's root could not reach by path are opened by us.
-///
-/// # Errors
-/// Why one could not be opened, with its place.
-pub fn open_hidden_sources(rootfs: &mut Rootfs, steps: &mut [Step], ids: (u32, u32)) -> Result<()> {
-    let mut pointers = Vec::new();
-    let acts = steps.iter_mut().filter_map(|s| match &mut s.act {
-        Act::Rootfs(step) => {
-            pointers.push(s.pointer.clone());
-            Some(step)
-        }
-        _ => None,
-    });
-    let opened = rootfs.open_sources(acts, ids.0, ids.1);
-    opened.map_err(|(i, e)| {
-        Error::kernel(format!("open a bind source: {}", e.what), e.errno)
-            .at(pointers.get(i).cloned().unwrap_or_default())
-    })
 }

@@ -1,22 +1,20 @@
 //! The parent's side: one clone3 with what must surround it, id maps, and the conversation with the child.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
-use super::attributes;
-use super::message::{Channel, FromChild, pair};
+use super::message::{Channel, FromChild, Text, pair};
+use super::remedy::remedy;
 use super::steps::{Act, Step};
-use crate::error::{Error, ErrorKind, Result};
-use crate::mounts::step::Fs;
+use crate::error::{Error, ErrorKind, PROGRAM, Result};
 use crate::namespaces::{self, NamespacePlan};
 use crate::procfs::host;
 use crate::rlimits::Limit;
-use crate::rootfs;
 use crate::sys::clone::{Cloned, clone3, exit_group, wait_pid};
 use crate::sys::ids::{get_rlimit, set_rlimit};
 use crate::sys::ns::{setns, unshare};
@@ -41,29 +39,34 @@ pub struct Spawned {
 pub struct CloneRequest<'a> {
     /// Flags for clone3.
     pub flags: u64,
-    /// (namespace file or pidfd, `CLONE_NEW…`) that this process joins for the moment of the clone only.
-    pub around: Vec<(BorrowedFd<'a>, u64)>,
+    /// (namespace file, `CLONE_NEW…`, place in config.json) that this process joins for the moment of the clone only.
+    pub around: Vec<(BorrowedFd<'a>, u64, &'a str)>,
     /// Text for timens_offsets; `Some` makes a new time namespace for the child. `None` too when the child makes its own.
     pub time_offsets: Option<&'a str>,
     /// v2 cgroup to be born in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
     /// When the kernel refuses that, the child moves itself by cgroup.procs (delegated trees, where the rules for the
-    /// two differ).
-    pub or_move: bool,
+    /// two differ); a refusal of that is one of the step at this index.
+    pub or_move: Option<usize>,
 }
 
 impl<'a> CloneRequest<'a> {
-    /// The request that `plan` amounts to.
-    pub fn for_init(plan: &'a NamespacePlan, joined: &'a [OwnedFd], into_cgroup: Option<BorrowedFd<'a>>) -> Self {
+    /// The request that `plan` amounts to; `steps` is what the child will do.
+    pub fn for_init(
+        plan: &'a NamespacePlan,
+        joined: &'a [OwnedFd],
+        into_cgroup: Option<BorrowedFd<'a>>,
+        steps: &[Step],
+    ) -> Self {
         let around = plan.join.iter().zip(joined).filter(|(j, _)| plan.parent_joins(j));
         CloneRequest {
             // Below a joined user namespace the child forks once more, with these flags, when it is there.
             flags: if plan.joins_user() { 0 } else { plan.clone_flags() },
-            around: around.map(|(j, fd)| (fd.as_fd(), j.flag)).collect(),
+            around: around.map(|(j, fd)| (fd.as_fd(), j.flag, j.pointer.as_str())).collect(),
             time_offsets: (plan.new & namespaces::TIME != 0 && !plan.child_makes_time())
                 .then_some(plan.time_offsets.as_str()),
             into_cgroup,
-            or_move: true,
+            or_move: steps.iter().position(|s| matches!(s.act, Act::Attach)),
         }
     }
 }
@@ -76,26 +79,31 @@ impl<'a> CloneRequest<'a> {
 pub fn spawn(request: &CloneRequest<'_>, child: impl FnOnce(Channel)) -> Result<Spawned> {
     let (ours, theirs) = pair().map_err(|e| Error::kernel("socketpair", e))?;
     let back = own_namespaces(request)?;
-    let entered = enter(request);
-    let mut moves = false;
-    let cloned = entered.and_then(|()| match clone3(request.flags, request.into_cgroup) {
-        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP) if request.or_move && request.into_cgroup.is_some() => {
-            moves = true;
+    let mut entered = 0;
+    let joined = enter(request, &mut entered);
+    let mut moves = None;
+    let cloned = joined.and_then(|()| match clone3(request.flags, request.into_cgroup) {
+        Err(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP)
+            if request.or_move.is_some() && request.into_cgroup.is_some() =>
+        {
+            moves = request.into_cgroup.zip(request.or_move).map(|(dir, step)| (dir, step, procs_of(dir)));
             clone3(request.flags, None).map_err(|e| clone_error(request, e))
         }
         other => other.map_err(|e| clone_error(request, e)),
     });
     if let Ok(Cloned::Child) = cloned {
         drop(ours);
-        if moves && let Err(e) = request.into_cgroup.map_or(Ok(()), move_by_procs) {
-            theirs.failed(0, e as i32, b"write 0 to cgroup.procs");
+        if let Some((cgroup, step, path)) = &moves
+            && let Err(e) = move_by_procs(*cgroup)
+        {
+            theirs.failed(*step, e as i32, Text::from_args(format_args!("write 0 to {path}")).as_bytes());
             exit_group(255);
         }
         child(theirs);
         exit_group(255);
     }
     // Even after a failure: this process must not stay where the child was to be born.
-    for (fd, flag) in &back {
+    for (fd, flag) in back.iter().take(entered) {
         setns(fd.as_fd(), *flag).map_err(|e| Error::kernel("return to the runtime's own namespace", e))?;
     }
     match cloned? {
@@ -111,10 +119,21 @@ fn move_by_procs(cgroup: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     nix::unistd::write(&procs, b"0").map(drop)
 }
 
+/// The file that tells of the processes of a cgroup, for errors.
+fn procs_of(cgroup: BorrowedFd<'_>) -> String {
+    let path = host::descriptor_path(cgroup.as_raw_fd()).unwrap_or_default();
+    format!("{path}/cgroup.procs")
+}
+
 fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
     let e = Error::kernel("clone3", errno);
+    if let (Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP, Some(cgroup)) = (errno, request.into_cgroup) {
+        let mut e =
+            Error::kernel(format!("enter the cgroup by clone3: {}", procs_of(cgroup)), errno).code("into-cgroup");
+        e.hint = remedy(&Act::Attach, errno as i32, "").map(str::to_owned);
+        return e;
+    }
     match errno {
-        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if request.into_cgroup.is_some() => e.code("into-cgroup"),
         Errno::ENOSPC | Errno::EUSERS => {
             e.hint("a limit in /proc/sys/user/max_*_namespaces or a nesting of 32 levels is reached")
         }
@@ -129,7 +148,7 @@ fn clone_error(request: &CloneRequest<'_>, errno: Errno) -> Error {
 /// Files of the namespaces that this process leaves for the moment of the clone.
 fn own_namespaces(request: &CloneRequest<'_>) -> Result<Vec<(OwnedFd, u64)>> {
     let time = request.time_offsets.map(|_| namespaces::TIME);
-    let flags = request.around.iter().map(|(_, flag)| *flag).chain(time);
+    let flags = request.around.iter().map(|(_, flag, _)| *flag).chain(time);
     flags
         .map(|flag| {
             let kind = namespaces::KINDS.iter().find(|k| k.flag == flag).map_or("", |k| k.proc_name);
@@ -140,15 +159,21 @@ fn own_namespaces(request: &CloneRequest<'_>) -> Result<Vec<(OwnedFd, u64)>> {
         .collect()
 }
 
-fn enter(request: &CloneRequest<'_>) -> Result<()> {
-    for (fd, flag) in &request.around {
+/// `entered` counts those that this process has to leave again.
+fn enter(request: &CloneRequest<'_>, entered: &mut usize) -> Result<()> {
+    for (fd, flag, pointer) in &request.around {
         let word = namespaces::KINDS.iter().find(|k| k.flag == *flag).map_or("", |k| k.word);
-        setns(*fd, *flag)
-            .map_err(|e| Error::kernel(format!("join the {word} namespace"), e).at("/linux/namespaces"))?;
+        setns(*fd, *flag).map_err(|errno| {
+            let mut e = Error::kernel(format!("join the {word} namespace"), errno).at(*pointer);
+            e.hint = remedy(&Act::Join { index: 0, flag: *flag }, errno as i32, "").map(str::to_owned);
+            e
+        })?;
+        *entered += 1;
     }
     let Some(offsets) = request.time_offsets else { return Ok(()) };
     // Children only: the caller's own clocks do not move. The first clone freezes the offsets.
     unshare(namespaces::TIME).map_err(|e| Error::kernel("unshare time", e).at("/linux/namespaces"))?;
+    *entered += 1;
     write_time_offsets(nix::unistd::getpid().as_raw(), offsets)
 }
 
@@ -197,7 +222,7 @@ impl Spawned {
             return Ok(());
         }
         loop {
-            match self.wait(signals)? {
+            match self.wait(signals, Some(self.pidfd.as_fd()))? {
                 FromChild::Forked(pid, pidfd) => {
                     let first = std::mem::replace(&mut self.pid, pid);
                     self.pidfd = pidfd;
@@ -219,14 +244,19 @@ impl Spawned {
     /// `ErrorKind::Interrupted`; or the channel broke.
     pub fn next(&self, signals: &Signals) -> Result<FromChild> {
         let mut early = self.early.borrow_mut();
-        if early.is_empty() { self.wait(signals) } else { Ok(early.remove(0)) }
+        if early.is_empty() { self.wait(signals, None) } else { Ok(early.remove(0)) }
     }
 
-    fn wait(&self, signals: &Signals) -> Result<FromChild> {
+    /// The next message. The channel ends with its last holder: whose death counts although another process has the other
+    /// end as well is said by `maker`.
+    fn wait(&self, signals: &Signals, maker: Option<BorrowedFd<'_>>) -> Result<FromChild> {
+        let mut maker_is_dead = false;
         loop {
-            let mut fds =
-                [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
+            let of = |fd| PollFd::new(fd, PollFlags::POLLIN);
+            let mut fds = [of(self.channel.as_fd()), of(signals.as_fd()), of(maker.unwrap_or(self.channel.as_fd()))];
+            // What the dead one has sent came before its death, but perhaps after our look at the channel: one more look.
+            let limit = if maker_is_dead { PollTimeout::ZERO } else { PollTimeout::NONE };
+            match poll(&mut fds, limit) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(Error::kernel("poll", e)),
             }
@@ -236,6 +266,10 @@ impl Spawned {
             if fds[0].any().unwrap_or(false) {
                 return self.channel.receive().map_err(|e| Error::kernel("receive from the child", e));
             }
+            if maker_is_dead {
+                return Ok(FromChild::Closed);
+            }
+            maker_is_dead = maker.is_some() && fds[2].any().unwrap_or(false);
         }
     }
 
@@ -247,7 +281,12 @@ impl Spawned {
         match self.channel.proceed() {
             Ok(()) => Ok(()),
             Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                let last = self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?;
+                // Whatever it has said is there already.
+                let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+                let last = match poll(&mut fds, PollTimeout::ZERO) {
+                    Ok(1) => self.channel.receive().map_err(|e| Error::kernel("receive from the child", e))?,
+                    _ => FromChild::Closed,
+                };
                 Err(self.failure(last, steps))
             }
             Err(e) => Err(Error::kernel("answer the child", e)),
@@ -269,6 +308,8 @@ impl Spawned {
                 Error::new(ErrorKind::Internal, "panic", format!("defect of the runtime in the child: {text}"))
             }
             FromChild::Closed => {
+                // It is dead, or without a channel and of no use: nobody would end it during the wait.
+                let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
                 let how = match wait_pid(self.pid, false) {
                     Ok(Some((_, status))) => death_words(status),
                     _ => "its status is lost".to_owned(),
@@ -323,31 +364,16 @@ fn step_error(step: Option<&Step>, errno: i32, detail: &str) -> Error {
     let kind = if matches!(step.act, Act::CreateContainerHook(_)) { ErrorKind::Hook } else { ErrorKind::Kernel };
     let mut e = Error::new(kind, step_code(&step.act), message);
     e.errno = errno;
-    let hint = step_hint(&step.act, errno, detail).or_else(|| filter_hint(&step.act, errno));
-    e.hint = hint.map(str::to_owned);
-    // Engines compare the look-up's words with the program's name: nothing is added there.
-    if !matches!(step.act, Act::FindProgram) {
-        e.pointer.clone_from(&step.pointer);
-    }
+    e.hint = hint(&step.act, errno, detail);
+    e.pointer.clone_from(&step.pointer);
     e
 }
 
-/// What to do about a refusal that the step's own words do not explain.
-fn step_hint(act: &Act, errno: i32, detail: &str) -> Option<&'static str> {
-    let shows_kernel = |fs: &Fs| matches!(fs.fstype.to_bytes(), b"proc" | b"sysfs");
-    match (act, Errno::from_raw(errno)) {
-        // linux v6.18 fs/namespace.c mount_too_revealing().
-        (Act::Rootfs(rootfs::Step::Fs(fs)), Errno::EPERM) if shows_kernel(fs) && detail.contains("fsmount") => Some(
-            "in a user namespace the kernel gives a new one only to who sees a whole one: parts of it are covered or read-only here, as a container's masked paths are",
-        ),
-        (Act::Rootfs(rootfs::Step::Fs(fs)), Errno::EPERM) if shows_kernel(fs) => Some(
-            "the PID or network namespace that it shows belongs to another user namespace: bind the host's own mount",
-        ),
-        (Act::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
-        (Act::Rlimit(_), Errno::EPERM) => {
-            Some("a hard limit above the caller's own needs CAP_SYS_RESOURCE in the initial user namespace")
-        }
-        _ => attributes::hint(act, errno),
+/// What to do about a refusal. Inside a filter it may not be the kernel's own.
+fn hint(act: &Act, errno: i32, detail: &str) -> Option<String> {
+    match (remedy(act, errno, detail), filter_hint(act, errno)) {
+        (Some(own), Some(filter)) => Some(format!("{own}; or {filter}")),
+        (own, filter) => own.or(filter).map(str::to_owned),
     }
 }
 
@@ -362,7 +388,7 @@ fn filter_hint(act: &Act, errno: i32) -> Option<&'static str> {
 
 fn step_code(act: &Act) -> &'static str {
     match act {
-        Act::FindProgram => "program",
+        Act::FindProgram => PROGRAM,
         Act::CreateContainerHook(_) => "hook",
         Act::Rootfs(_) => "rootfs",
         Act::Seccomp | Act::SeccompListener { .. } => "seccomp",

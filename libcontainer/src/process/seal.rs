@@ -4,6 +4,9 @@
 //! A detached read-only clone of the binary's own mount is executed in its place (open_tree, mount_setattr, execveat;
 //! no copy). Its descriptor is close-on-exec: left open, a container with CAP_SYS_ADMIN could make the mount writable
 //! again. Where the caller may not clone mounts, a sealed memfd with a copy of the binary serves.
+//!
+//! The static program has done the first way in its very first instructions (`sys::entry`); what is here serves
+//! other builds, and hosts where that way failed.
 
 use std::ffi::CString;
 use std::io::{Read, Seek};
@@ -54,6 +57,10 @@ pub fn sealed() -> Result<OwnedFd> {
 /// Whether this process runs from such a form. The path of /proc/self/exe means nothing for a detached mount; the mount's
 /// flag or the memfd's seals tell.
 pub(crate) fn is_sealed() -> std::result::Result<bool, Errno> {
+    #[cfg(all(target_env = "musl", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    if crate::sys::entry::started_sealed() {
+        return Ok(true);
+    }
     let exe = openat(AT_FDCWD, SELF, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     if fstatvfs(&exe)?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(true);

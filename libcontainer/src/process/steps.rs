@@ -29,6 +29,11 @@ pub enum Act {
         /// The parent is no root: the maps are files of this process, and it may write them only while this one is dumpable.
         dumpable: bool,
     },
+    /// Wait until the parent wrote timens_offsets, below a user namespace that has its maps already.
+    AwaitTimeOffsets {
+        /// As for the id maps.
+        dumpable: bool,
+    },
     /// setns(2) to the time namespace that was unshared for children only.
     EnterTime,
     /// Become root of the new user namespace.
@@ -320,6 +325,7 @@ impl fmt::Display for Act {
             Act::Affinity(None) => f.write_str("use all processors of the cpuset"),
             Act::Affinity(Some(_)) => f.write_str("sched_setaffinity"),
             Act::AwaitIdMaps { .. } => f.write_str("wait for the id maps"),
+            Act::AwaitTimeOffsets { .. } => f.write_str("wait for the time offsets"),
             Act::EnterTime => f.write_str("enter the new time namespace"),
             Act::BecomeRoot => f.write_str("become root of the user namespace"),
             Act::Join { flag, .. } => write!(f, "join the {} namespace", word(*flag)),

@@ -194,7 +194,7 @@ impl Rootfs {
 }
 
 /// Whether these ids cannot reach `path`.
-fn is_hidden(path: &CStr, uid: u32, gid: u32) -> bool {
+pub(crate) fn is_hidden(path: &CStr, uid: u32, gid: u32) -> bool {
     // Of this thread only, and the kernel drops the capabilities over files with it (setfsuid(2)).
     let (old_gid, old_uid) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
     let opened = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());

@@ -87,6 +87,13 @@ impl RootfsPlan {
     }
 }
 
+impl RootfsPlan {
+    /// Whether a mount may make the kernel open a block device.
+    pub(crate) fn may_open_device(&self) -> bool {
+        self.prepare.iter().any(|planned| matches!(&planned.step, Step::Fs(fs) if fs.may_open_device()))
+    }
+}
+
 /// Plans everything below the root; problems are added to `problems`.
 pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>) -> RootfsPlan {
     let linux = spec.linux.as_ref();
@@ -114,6 +121,7 @@ pub fn plan(spec: &Spec<'_>, facts: &MountFacts<'_>, problems: &mut Vec<Problem>
     // After the mounts, which may provide /dev; before the pivot, because a node may have to be bound from the host.
     out.prepare.extend(devices::plan(nodes, facts, mounts.dev_is_bound, problems));
     enter(&mut out.enter, facts, propagation);
+    out.enter.extend(mounts.root_propagation);
     // Made while the root is still writable. That a cwd is given and absolute is checked with the process.
     let cwd = spec.process.as_ref().and_then(|p| p.cwd.as_deref()).filter(|cwd| cwd.starts_with('/'));
     if let Some(cwd) = cwd.and_then(inside).filter(|cwd| cwd.as_bytes() != b".") {
@@ -177,7 +185,7 @@ fn begin(out: &mut Vec<Planned>, facts: &MountFacts<'_>, propagation: Option<(u6
     if leaves_shared(propagation) {
         out.push(Planned::new(pointer, Step::ParentPrivate(rootfs.clone())));
     }
-    out.push(Planned::new("/root/path", Step::BindRootfs(rootfs)));
+    out.push(Planned::new("/root/path", Step::BindRootfs { path: rootfs, here: false }));
 }
 
 /// What "/" becomes in the new mount namespace. An unbindable tree could not be bound: private until after the pivot.

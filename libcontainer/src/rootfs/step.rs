@@ -34,8 +34,13 @@ pub enum Step {
     Propagation(SetAttr),
     /// The mount that holds the root filesystem (host path) becomes private.
     ParentPrivate(Path),
-    /// The root filesystem (host path) becomes a mount.
-    BindRootfs(Path),
+    /// The root filesystem becomes a mount.
+    BindRootfs {
+        /// On the host.
+        path: Path,
+        /// It is the working directory, because the path is closed to the container's root.
+        here: bool,
+    },
     /// The root filesystem (host path) of a container without a mount namespace.
     OpenRootfs(Path),
     /// A new filesystem.
@@ -97,7 +102,8 @@ impl Step {
         match self {
             Step::Propagation(attr) => enter::propagation(attr),
             Step::ParentPrivate(path) => enter::parent_private(&path.0),
-            Step::BindRootfs(path) => enter::bind_rootfs(rootfs, &path.0),
+            Step::BindRootfs { here: true, .. } => enter::bind_rootfs(rootfs, c"."),
+            Step::BindRootfs { path, .. } => enter::bind_rootfs(rootfs, &path.0),
             Step::OpenRootfs(path) => enter::open_rootfs(rootfs, &path.0),
             Step::Fs(fs) => fs.apply(rootfs, mapper),
             Step::Bind(bind) => bind.apply(rootfs, mapper),
@@ -136,7 +142,7 @@ impl fmt::Display for Step {
             Step::ParentPrivate(path) => {
                 write!(f, "mount_setattr private on the mount of {}", path.0.to_string_lossy())
             }
-            Step::BindRootfs(path) => write!(f, "bind rootfs {} on itself", path.0.to_string_lossy()),
+            Step::BindRootfs { path, .. } => write!(f, "bind rootfs {} on itself", path.0.to_string_lossy()),
             Step::OpenRootfs(path) => write!(f, "open rootfs {}", path.0.to_string_lossy()),
             Step::Fs(fs) => fs.fmt(f),
             Step::Bind(bind) => bind.fmt(f),

@@ -80,7 +80,7 @@ fn collect<'p>(family: &Family, policy: &'p Policy<'p>) -> [Vec<Call<'p>>; 3] {
         for name in rule.names {
             let Some(numbers) = family.numbers(name) else {
                 // Profiles name calls of all architectures and of kernels to come.
-                log::debug!("seccomp: unknown system call {name} left out");
+                // super::unknown_names tells of them.
                 continue;
             };
             for column in [NATIVE, COMPAT, X32].into_iter().filter(|&c| policy.columns[c]) {

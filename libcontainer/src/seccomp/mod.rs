@@ -15,7 +15,7 @@ mod tests;
 use nix::errno::Errno;
 
 use crate::error::Problem;
-use crate::spec::Seccomp;
+use crate::spec::{Seccomp, Spec};
 pub use crate::sys::seccomp::Instruction;
 use arch::Family;
 use interpreter::Call;
@@ -125,6 +125,28 @@ pub fn plan(profile: &Seccomp<'_>, no_new_privileges: bool, problems: &mut Vec<P
         notify::check_needed(&filter, &mut refuse);
     }
     (problems.len() == before).then_some(filter)
+}
+
+/// crun's annotation, of whatever value: a name that is no system call makes the profile wrong.
+pub const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
+
+/// Whether `spec` has the annotation [`FAIL_UNKNOWN`].
+pub fn fails_on_unknown(spec: &Spec<'_>) -> bool {
+    spec.annotations.0.iter().any(|(name, _)| name == FAIL_UNKNOWN)
+}
+
+/// Names in the profile of `spec` that are no system call on any ABI of this machine: rules for them filter nothing. Profiles
+/// name calls of all architectures and of kernels to come, so this is looked up only for who asks.
+pub fn unknown_names(spec: &Spec<'_>, problems: &mut Vec<Problem>) {
+    let make = if fails_on_unknown(spec) { Problem::new } else { Problem::quiet };
+    let rules = spec.linux.as_ref().and_then(|l| l.seccomp.as_ref()).map_or(&[][..], |p| &p.syscalls);
+    for (i, rule) in rules.iter().enumerate() {
+        let unknown = rule.names.iter().enumerate().filter(|(_, name)| Family::NATIVE.numbers(name).is_none());
+        problems.extend(unknown.map(|(n, name)| {
+            let pointer = format!("/linux/seccomp/syscalls/{i}/names/{n}");
+            make(pointer, "seccomp-unknown", format!("{name} is no system call that this build knows here"))
+        }));
+    }
 }
 
 fn plan_for(family: &Family, profile: &Seccomp<'_>, problems: &mut Vec<Problem>) -> Option<Filter> {

@@ -119,6 +119,7 @@ fn value(version: &str, commit: &str) -> Value {
             crate::cgroups::systemd::ANNOTATIONS,
             crate::landlock::ANNOTATION,
             crate::mounts::CONTEXT_KIND,
+            crate::seccomp::FAIL_UNKNOWN,
         ],
     })
 }

@@ -16,6 +16,8 @@ use crate::sys::lock;
 
 /// Files of which a container in the making or a finished one has at least one.
 const FILES: [&str; 2] = ["intent.json", "state.json"];
+/// Files of a container at its end.
+const USUAL: [&str; 2] = ["state.json", "private.json"];
 /// Longest file that is read back, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
@@ -263,6 +265,18 @@ impl StateDir {
         Ok(Pending { dir: self, temporary, name })
     }
 
+    /// Writes a file that is not there yet, under its own name: a reader may find it torn.
+    ///
+    /// # Errors
+    /// EEXIST; ENOSPC and the like, with the file's name.
+    pub fn write_new(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        let fail = |e: Errno| Error::kernel(format!("write {}/{name}", self.path), e);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = openat(&self.dir, name, flags, Mode::from_bits_truncate(mode)).map_err(fail)?;
+        let written = std::fs::File::from(fd).write_all(bytes);
+        written.map_err(|e| fail(Errno::from_raw(e.raw_os_error().unwrap_or(0))))
+    }
+
     /// Writes a file atomically: temporary name, then rename.
     ///
     /// # Errors
@@ -292,10 +306,21 @@ impl StateDir {
     /// # Errors
     /// EBUSY, EACCES and the like.
     pub fn remove(&self) -> Result<()> {
-        remove_tree(&self.dir).map_err(|e| Error::kernel(format!("remove {}", self.path), e))?;
+        // What is there after most containers; more is looked for only if the directory does not go then.
+        for name in USUAL {
+            let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
+        }
+        let removed = match self.rmdir() {
+            Err(Errno::ENOTEMPTY) => remove_tree(&self.dir).and_then(|()| self.rmdir()),
+            other => other,
+        };
+        removed.map_err(|e| Error::kernel(format!("remove {}", self.path), e))
+    }
+
+    fn rmdir(&self) -> std::result::Result<(), Errno> {
         match unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(Error::kernel(format!("remove {}", self.path), e)),
+            Err(Errno::ENOENT) => Ok(()),
+            other => other,
         }
     }
 }
@@ -303,6 +328,7 @@ impl StateDir {
 fn exists(root_path: &Path, id: &str) -> Error {
     let text = format!("container with given ID already exists (id {id}, root {})", root_path.display());
     Error::new(ErrorKind::Exists, "exists", text)
+        .hint("use another id, or delete the old one (--force, should it be left over)")
 }
 
 fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
@@ -344,6 +370,12 @@ pub struct Pending<'d> {
 }
 
 impl Pending<'_> {
+    /// Removes the file again.
+    pub fn discard(self) {
+        // What stays is written over by the next one.
+        let _ = self.dir.unlink(&self.temporary);
+    }
+
     /// Gives the file its name, replacing an older one.
     ///
     /// # Errors
@@ -352,27 +384,6 @@ impl Pending<'_> {
         renameat(&self.dir.dir, self.temporary.as_str(), &self.dir.dir, self.name)
             .map_err(|e| Error::kernel(format!("rename {}/{}", self.dir.path, self.name), e))
     }
-}
-
-/// Writes the pid file of a caller: decimal, no newline, atomically, never through a symlink left in its place.
-///
-/// # Errors
-/// With the file's name.
-pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let fail = |e: Errno| Error::kernel(format!("write pid file {}", path.display()), e);
-    let name = path.file_name().ok_or_else(|| fail(Errno::EISDIR))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir =
-        openat(AT_FDCWD, parent, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
-    // A stale temporary name of a killed process would make every later create fail: remove it.
-    let _ = unlinkat(&dir, hidden.as_os_str(), UnlinkatFlags::NoRemoveDir);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let fd = openat(&dir, hidden.as_os_str(), flags, Mode::from_bits_truncate(0o666)).map_err(fail)?;
-    let written = std::fs::File::from(fd).write_all(pid.to_string().as_bytes());
-    written.map_err(|e| fail(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
-    renameat(&dir, hidden.as_os_str(), &dir, name).map_err(fail)
 }
 
 /// Makes the gate: a FIFO that init holds open and reads, and `start` writes to.
@@ -442,17 +453,6 @@ mod tests {
         assert_eq!(waiting.lock(true).unwrap_err().kind, ErrorKind::NotFound);
         second.remove().unwrap();
         std::fs::remove_dir(root).unwrap();
-    }
-
-    #[test]
-    fn a_pid_file_has_no_newline_and_replaces_a_symlink() {
-        let root = root("pid");
-        std::fs::create_dir(&root).unwrap();
-        std::os::unix::fs::symlink("victim", root.join("pid")).unwrap();
-        write_pid_file(&root.join("pid"), 42).unwrap();
-        assert_eq!(std::fs::read(root.join("pid")).unwrap(), b"42");
-        assert!(!root.join("victim").exists());
-        std::fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Intent {
     /// [`SCHEMA`].
     #[serde(default)]
     pub schema: u32,
-    /// The creating process.
+    /// The creating process; `start` is when this was written: it began no later.
     pub runtime: Identity,
     /// Boot in which it ran.
     #[serde(default)]

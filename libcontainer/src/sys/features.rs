@@ -79,6 +79,7 @@ pub const FEATURES: &[Feature] = &[
     feature("SECCOMP_FILTER_FLAG_NEW_LISTENER, SCMP_ACT_NOTIFY", (5, 0), "calls that an agent answers", ""),
     feature("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", (5, 19), "the flag", "an error when the configuration asks for it"),
     feature("BPF_PROG_TYPE_CGROUP_DEVICE", (4, 15), "device rules on cgroup v2", ""),
+    feature("BPF_F_REPLACE", (5, 6), "update of device rules on cgroup v2, without a moment between", ""),
     // Network interfaces: netlink.rs
     feature("ioctl SIOCGSKNS", (4, 9), "the container's network namespace, by a socket of its", ""),
     feature("NETLINK_CAP_ACK, NETLINK_EXT_ACK", (4, 12), "the kernel's own words for a refused interface", ""),

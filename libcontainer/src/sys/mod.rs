@@ -13,6 +13,8 @@ pub mod alloc;
 pub mod bpf;
 pub mod clone;
 pub mod dirent;
+#[cfg(all(target_env = "musl", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod entry;
 pub mod eventfd;
 pub mod exec;
 pub mod fd;

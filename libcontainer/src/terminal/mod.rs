@@ -8,6 +8,7 @@ pub mod foreground;
 mod host;
 pub mod pty;
 mod relay;
+pub mod screen;
 pub mod signals;
 pub mod stdio;
 

@@ -38,6 +38,14 @@ impl Signals {
     pub fn next(&self) -> Result<Option<i32>, Errno> {
         read_signal(self.fd.as_fd())
     }
+
+    /// Does `act` while the signals of `set` have their usual effect.
+    pub(super) fn letting<T>(&self, set: SignalSet, act: impl FnOnce() -> T) -> T {
+        let _ = set_mask(SignalSet(SignalSet::ALL.0 & !set.0));
+        let done = act();
+        let _ = set_mask(SignalSet::ALL);
+        done
+    }
 }
 
 impl Drop for Signals {

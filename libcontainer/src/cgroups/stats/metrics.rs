@@ -3,7 +3,7 @@
 //! kernel Documentation/admin-guide/cgroup-v1, cgroup-v2.rst, accounting/psi.rst.
 
 use super::source::{self, Memory};
-use super::{Files, Tree};
+use super::{Files, Tree, rdma};
 use crate::cgroups::stored::Stored;
 use crate::error::Result;
 
@@ -64,15 +64,16 @@ impl Stored {
         pids(&source::of(&tree, "pids"), &mut out);
         io(&tree, &mut out);
         hugetlb(&tree, &mut out);
+        rdma::metrics(&source::of(&tree, "rdma"), &mut out);
         pressure(&tree.v2(), &mut out);
         Ok(out.0)
     }
 }
 
-struct Families(Vec<Family>);
+pub(super) struct Families(pub(super) Vec<Family>);
 
 impl Families {
-    fn add(&mut self, name: &'static str, kind: Kind, help: &'static str, samples: Vec<Sample>) {
+    pub(super) fn add(&mut self, name: &'static str, kind: Kind, help: &'static str, samples: Vec<Sample>) {
         let unit = ["seconds", "bytes", "ratio"].into_iter().find(|unit| name.ends_with(unit)).unwrap_or_default();
         if !samples.is_empty() {
             self.0.push(Family { name, kind, unit, help, samples });

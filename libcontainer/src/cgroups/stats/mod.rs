@@ -3,7 +3,9 @@
 //! kernel Documentation/admin-guide/cgroup-v1, cgroup-v2.rst, accounting/psi.rst.
 
 pub(super) mod metrics;
+mod rdma;
 mod source;
+pub(super) mod usage;
 mod v1;
 mod v2;
 
@@ -33,7 +35,7 @@ impl Stored {
         let pids = pids(&tree.v1("pids").unwrap_or_else(|| tree.v2()));
         let blkio = tree.v1("blkio").map_or_else(|| v2::blkio(&tree.v2()), |f| v1::blkio(&f));
         let hugetlb = tree.v1("hugetlb").map_or_else(|| hugetlb(&tree.v2(), false), |f| hugetlb(&f, true));
-        Ok(json!({
+        let mut out = json!({
             "cpu": cpu,
             "cpuset": v1::cpuset(&tree.v1_files("cpuset")),
             "memory": memory,
@@ -42,7 +44,12 @@ impl Stored {
             "hugetlb": hugetlb,
             "intel_rdt": {},
             "network_interfaces": null,
-        }))
+        });
+        // runc has no member for it: only hosts with such devices show one.
+        if let Some(rdma) = rdma::stats(&source::of(&tree, "rdma")) {
+            out["rdma"] = rdma;
+        }
+        Ok(out)
     }
 }
 
@@ -54,6 +61,13 @@ impl<'s> Tree<'s> {
     fn open(stored: &'s Stored) -> Result<Tree<'s>> {
         let open = |place: &'s StoredPlace| Ok((place, place.open()?));
         Ok(Tree { files: stored.places.iter().map(open).collect::<Result<_>>()? })
+    }
+
+    /// Only the hierarchies of these v1 controllers, and the v2 tree: a v1 host has a dozen.
+    fn open_some(stored: &'s Stored, controllers: &[&str]) -> Result<Tree<'s>> {
+        let wanted = |place: &&StoredPlace| place.is_v2() || controllers.iter().any(|name| place.has(name));
+        let open = |place: &'s StoredPlace| Ok((place, place.open()?));
+        Ok(Tree { files: stored.places.iter().filter(wanted).map(open).collect::<Result<_>>()? })
     }
 
     /// The v1 hierarchy of a controller; `None` when the host has it elsewhere or not at all.
@@ -75,7 +89,11 @@ struct Files<'d>(Option<BorrowedFd<'d>>);
 
 impl Files<'_> {
     fn text(&self, name: &str) -> String {
-        self.0.and_then(|dir| file::read(dir, name).ok()).unwrap_or_default()
+        self.read(name).unwrap_or_default()
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        file::read(self.0?, name).ok()
     }
 
     /// A single number; `max` is the largest.

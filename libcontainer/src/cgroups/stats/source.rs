@@ -97,6 +97,14 @@ pub(super) fn cpu(tree: &Tree<'_>) -> Cpu {
     Cpu { total: acct.number_of("cpuacct.usage"), user, system, waited: get("throttled_time"), ..limited }
 }
 
+/// Processor time used, in nanoseconds.
+pub(super) fn cpu_total(tree: &Tree<'_>) -> Option<u64> {
+    match tree.v1("cpu").or(tree.v1("cpuacct")) {
+        Some(_) => tree.v1("cpuacct")?.number_of("cpuacct.usage"),
+        None => tree.v2().keyed("cpu.stat", "usage_usec").map(|usec| usec.saturating_mul(1000)),
+    }
+}
+
 pub(super) fn memory(tree: &Tree<'_>) -> Memory {
     let f = of(tree, "memory");
     let stat = f.flat("memory.stat");
@@ -152,6 +160,16 @@ pub(super) fn io(tree: &Tree<'_>) -> Vec<Device> {
         }
         None => io_stat(&tree.v2().text("io.stat")),
     }
+}
+
+/// Bytes read from and written to all block devices; `None` where nobody counts them.
+pub(super) fn io_bytes(tree: &Tree<'_>) -> Option<[u64; 2]> {
+    let devices = match tree.v1("blkio") {
+        Some(f) => two_files(&f.read("blkio.throttle.io_service_bytes_recursive")?, ""),
+        None => io_stat(&tree.v2().read("io.stat")?),
+    };
+    let sum = |of: fn(&Device) -> u64| devices.iter().map(of).fold(0, u64::saturating_add);
+    Some([sum(|d| d.read_bytes), sum(|d| d.written_bytes)])
 }
 
 fn device<'d>(devices: &'d mut Vec<Device>, name: &str) -> &'d mut Device {

@@ -17,21 +17,31 @@ use crate::state::dir::Pending;
 use crate::state::file::{Intent, Own, Private, SCHEMA, State};
 
 impl Creation {
-    pub(super) fn write_intent(&self, stored: Option<&Stored>) -> Result<()> {
+    /// The first intent needs no temporary name: nothing has been done yet that it would have to tell of.
+    pub(super) fn write_first_intent(&self) -> Result<()> {
+        self.dir.write_new(INTENT, &self.intent(self.stored.as_ref())?, 0o600)
+    }
+
+    pub(super) fn write_intent(&self, stored: &Stored) -> Result<()> {
+        self.dir.write(INTENT, &self.intent(Some(stored))?, 0o600)
+    }
+
+    fn intent(&self, stored: Option<&Stored>) -> Result<Vec<u8>> {
         let proc_error = |e| Error::kernel("read /proc/self", e);
         let rdt = self.prepared.plan.intel_rdt.as_ref();
         let intent = Intent {
             schema: SCHEMA,
-            runtime: host::identity(nix::unistd::getpid().as_raw()).map_err(proc_error)?,
+            runtime: host::identity_until_now().map_err(proc_error)?,
             boot_id: host::boot_id().map_err(proc_error)?.to_owned(),
             cgroup: stored.map_or(serde_json::Value::Null, Stored::to_json),
             intel_rdt: rdt.map_or(serde_json::Value::Null, |p| p.stored().to_json()),
             bundle: self.prepared.bundle.clone(),
             oci_version: self.prepared.plan.oci_version.clone(),
         };
-        self.dir.write(INTENT, &to_json(&intent)?, 0o600)
+        to_json(&intent)
     }
 
+    /// Counts from the moment on when there is a state.json, so it needs no temporary name either.
     pub(super) fn write_private(&self) -> Result<()> {
         let plan = &self.prepared.plan;
         let private = Private {
@@ -50,7 +60,7 @@ impl Creation {
             config_path: self.prepared.config_path.clone(),
         };
         let program = plan.seccomp.as_ref().map(crate::seccomp::Filter::to_bytes).unwrap_or_default();
-        self.dir.write(PRIVATE, &private.to_bytes(&program), 0o600)
+        self.dir.write_new(PRIVATE, &private.to_bytes(&program), 0o600)
     }
 
     /// state.json under its temporary name; the rename comes when init is ready.
