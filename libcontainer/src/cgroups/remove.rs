@@ -44,7 +44,8 @@ impl Stored {
     fn destroy_unit(&self, unit: &StoredUnit) -> Result<()> {
         let known = self.places.iter().any(|p| p.inode != 0);
         if known {
-            if self.is_populated()? {
+            // systemd may remove it at any moment: one that goes under our eyes counts as empty.
+            if !self.wait_empty(Duration::ZERO)? {
                 self.kill_all(Signal::SIGKILL)?;
                 self.wait_empty(BUSY_WAIT)?;
             }
