@@ -2,6 +2,7 @@
 //! file of `--log` or written to stderr. At the default level the only line is the one for a failure.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -142,20 +143,27 @@ fn text(level: &str, message: &str, time: &str) -> String {
 
 /// One line without control bytes, at most [`MAX_MESSAGE`] bytes: parts of a message come from images.
 pub fn one_line(message: &str) -> String {
+    let message = message.trim_end();
+    if message.len() <= MAX_MESSAGE - 3 && !message.chars().any(char::is_control) {
+        return message.to_owned();
+    }
     let mut out = String::with_capacity(message.len());
-    for c in message.trim_end().chars() {
-        let escaped = match c {
-            '\n' => "\\n".to_owned(),
-            '\r' => "\\r".to_owned(),
-            '\t' => "\\t".to_owned(),
-            c if c.is_control() => format!("\\x{:02x}", u32::from(c)),
-            c => c.to_string(),
-        };
-        if out.len() + escaped.len() > MAX_MESSAGE - 3 {
+    for c in message.chars() {
+        let before = out.len();
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+        if out.len() > MAX_MESSAGE - 3 {
+            out.truncate(before);
             out.push_str("...");
             break;
         }
-        out.push_str(&escaped);
     }
     out
 }

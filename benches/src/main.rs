@@ -4,6 +4,7 @@
 mod bundle;
 mod footprint;
 mod goals;
+mod many;
 mod profile;
 mod report;
 mod runtimes;
@@ -33,6 +34,7 @@ scenarios, all by default:
   spaced-plain spaced-docker  the same, 0.3 s after the run before
   life-plain life-docker      create, start, state, kill, delete of busybox sleep
   exec-plain exec-docker      exec of busybox true
+  many                        list, state and kill (of wherry) beside 1000 created containers
   footprint                   peak RSS, size, shared libraries, system calls
 
   -n N          timed rounds per scenario (25)
@@ -45,7 +47,7 @@ scenarios, all by default:
 environment: WHERRY, CRUN, RUNC, FLOOR, PEAK_RSS: paths of the programs; PEERS=\"NAME=PATH ...\": more runtimes.
 ";
 
-const SCENARIOS: [&str; 9] = [
+const SCENARIOS: [&str; 10] = [
     "run-plain",
     "run-docker",
     "spaced-plain",
@@ -54,6 +56,7 @@ const SCENARIOS: [&str; 9] = [
     "life-docker",
     "exec-plain",
     "exec-docker",
+    "many",
     "footprint",
 ];
 
@@ -135,10 +138,14 @@ fn measure(options: &Options, work: &Path) -> io::Result<bool> {
             Some("run") => bench.run(kind, false)?,
             Some("spaced") => bench.run(kind, true)?,
             Some("life") => bench.life_cycle(kind)?,
+            Some("many") => bench.many()?,
             _ => bench.exec(kind)?,
         };
         for row in &new {
             say(&mut text, &report::row(row, &bench.runtimes, &mut verdicts))?;
+        }
+        if scenario == "many" {
+            say(&mut text, &report::many(&new, &bench.runtimes, &mut verdicts))?;
         }
         rows.extend(new);
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::footprint::{COMMANDS, Footprint};
 use crate::goals::{self, goal};
+use crate::many;
 use crate::runtimes::{OURS, Runtime};
 use crate::samples::Row;
 use crate::scenarios::Bench;
@@ -122,6 +123,27 @@ pub fn row(row: &Row, runtimes: &[Runtime], verdicts: &mut Verdicts) -> String {
         }
         text.push('\n');
         title = "";
+    }
+    text
+}
+
+/// The goals of the rows of [`mod@many`]; nothing when they were not measured.
+pub fn many(rows: &[Row], runtimes: &[Runtime], verdicts: &mut Verdicts) -> String {
+    let [one, some, all] = many::SIZES;
+    let find = |command: &str, size| rows.iter().find(|row| row.name == many::name(command, size));
+    let Some(ours) = runtimes.iter().position(|runtime| runtime.name == OURS) else { return String::new() };
+    let wall = |command: &str, size, percent| find(command, size)?.wall(ours, percent);
+    let linear = find("list", all).and_then(|row| Some(row.ratio_to(find("list", some)?, ours)?.wall));
+    let beside = |command| Some(wall(command, all, 10)? / wall(command, one, 10)?);
+    let mut text = String::new();
+    for (what, value, limit) in [
+        (format!("list of {all}, ms"), wall("list", all, 50), goals::LIST),
+        (format!("list of {all} / list of {some}"), linear, goals::LINEAR),
+        (format!("state of {all} / state of {one}"), beside("state"), goals::INDEPENDENT),
+        (format!("kill of {all} / kill of {one}"), beside("kill"), goals::INDEPENDENT),
+    ] {
+        let verdict = verdicts.judge(value.is_some_and(|value| value <= limit), || what.clone());
+        let _ = writeln!(text, "{what:<29} {}  <= {limit} {verdict}", number(value, 8));
     }
     text
 }

@@ -41,6 +41,12 @@ impl Runtime {
         self.name == FLOOR
     }
 
+    /// The same program with a state directory of its own, beside that of this one.
+    pub fn below(&self, directory: &str) -> Self {
+        let (name, path, version) = (self.name.clone(), self.path.clone(), self.version.clone());
+        Self { name, path, version, root: self.root.with_file_name(directory) }
+    }
+
     /// `run` of the bundle; its config.json names `cgroup` already.
     pub fn run(&self, bundle: &Bundle, cgroup: &str, id: &str) -> io::Result<Vec<CString>> {
         let path = bundle.path.to_string_lossy();

@@ -59,14 +59,23 @@ impl Row {
 
     /// Medians of the ratios of `one` to `other` over the rounds in which both succeeded.
     pub fn ratio(&self, one: usize, other: usize) -> Option<Pair> {
-        let rounds = self.samples[one].iter().zip(&self.samples[other]);
-        let both: Vec<(Usage, Usage)> = rounds.filter_map(|(one, other)| Some(((*one)?, (*other)?))).collect();
-        let median = |time: fn(&Usage) -> Duration| {
-            let positive = both.iter().filter(|(_, other)| !time(other).is_zero());
-            percentile(positive.map(|(one, other)| millis(time(one)) / millis(time(other))).collect(), 50)
-        };
-        Some(Pair { wall: median(|usage| usage.wall)?, cpu: median(|usage| usage.cpu)? })
+        ratio(&self.samples[one], &self.samples[other])
     }
+
+    /// The same of one runtime to itself in another row.
+    pub fn ratio_to(&self, other: &Row, runtime: usize) -> Option<Pair> {
+        ratio(&self.samples[runtime], &other.samples[runtime])
+    }
+}
+
+fn ratio(one: &[Option<Usage>], other: &[Option<Usage>]) -> Option<Pair> {
+    let rounds = one.iter().zip(other);
+    let both: Vec<(Usage, Usage)> = rounds.filter_map(|(one, other)| Some(((*one)?, (*other)?))).collect();
+    let median = |time: fn(&Usage) -> Duration| {
+        let positive = both.iter().filter(|(_, other)| !time(other).is_zero());
+        percentile(positive.map(|(one, other)| millis(time(one)) / millis(time(other))).collect(), 50)
+    };
+    Some(Pair { wall: median(|usage| usage.wall)?, cpu: median(|usage| usage.cpu)? })
 }
 
 #[cfg(test)]

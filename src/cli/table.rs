@@ -177,6 +177,7 @@ const EXEC: &[Flag] = &[
     value("apparmor", "PROFILE", "AppArmor profile"),
     value("process-label", "LABEL", "SELinux label"),
     value("cgroup", "[CTRL[,CTRL]:]PATH", "sub-cgroup of the container to run in (repeatable on cgroup v1)").slice(),
+    value("resources", "FILE", "limits of this process and its children alone: a LinuxResources document, - for stdin"),
     switch("ignore-paused", "exec into a paused container too"),
     switch("detach", "return as soon as the program was started").short('d'),
     value("console-socket", "FILE", "AF_UNIX socket that receives the terminal's master end"),
@@ -284,6 +285,7 @@ pub const COMMANDS: &[Command] = &[
                foreground wherry exits with the status of the process; 255 is a failure of wherry itself.",
         examples: &[
             ("wherry exec -t web sh", "a shell in web"),
+            ("wherry exec --resources probe.json web /bin/probe", "a probe with limits of its own"),
             ("wherry exec --process process.json --detach --pid-file p web", "what engines do"),
         ],
         failure_prefix: "exec failed: ",

@@ -43,6 +43,7 @@ fn request(call: &Call, id: String) -> Result<Exec> {
         apparmor: flags.text("apparmor")?,
         process_label: flags.text("process-label")?,
         cgroup: flags.all("cgroup")?,
+        resources: flags.path("resources").map(|path| super::document(&path)).transpose()?,
         ignore_paused: flags.switch("ignore-paused"),
         detach: flags.switch("detach"),
         console_socket: flags.path("console-socket"),
@@ -66,7 +67,7 @@ mod tests {
              --preserve-fds 1 --strict a ls -l",
         );
         let all = format!("{:?}", request(&call, "a".into()).unwrap());
-        let expected = r#"Exec { id: "a", process: None, args: ["ls", "-l"], cwd: Some("/c"), env: ["A=1", "B=2,3"], tty: true, user: Some((1, Some(2))), additional_gids: [3, 4], caps: ["CAP_KILL", "SYS_PTRACE"], no_new_privs: Some(false), apparmor: Some("p"), process_label: Some("l"), cgroup: ["cpu:x", "/y"], ignore_paused: true, detach: true, console_socket: Some("s"), pidfd_socket: Some("q"), pid_file: Some("f"), preserve_fds: 1, strict: true }"#;
+        let expected = r#"Exec { id: "a", process: None, args: ["ls", "-l"], cwd: Some("/c"), env: ["A=1", "B=2,3"], tty: true, user: Some((1, Some(2))), additional_gids: [3, 4], caps: ["CAP_KILL", "SYS_PTRACE"], no_new_privs: Some(false), apparmor: Some("p"), process_label: Some("l"), cgroup: ["cpu:x", "/y"], resources: None, ignore_paused: true, detach: true, console_socket: Some("s"), pidfd_socket: Some("q"), pid_file: Some("f"), preserve_fds: 1, strict: true }"#;
         assert!(all.starts_with(expected), "{all}");
     }
 

@@ -26,35 +26,51 @@ pub fn run(call: &Call) -> Result<u8> {
     }
     let text = match format.as_str() {
         _ if quiet => containers.iter().fold(String::new(), |out, c| out + &c.id + "\n"),
-        "json" => json(&containers),
+        "json" => json(&containers)?,
         _ => table(&containers),
     };
     output::print(&text)?;
     Ok(0)
 }
 
-fn json(containers: &[StateView]) -> String {
+fn json(containers: &[StateView]) -> Result<String> {
     let names = user_names();
-    let objects: Vec<String> =
-        containers.iter().map(|c| state::compact(&state::members(c, &owner(&names, c.owner_uid)))).collect();
-    format!("[{}]\n", objects.join(","))
+    let mut out = Vec::with_capacity(512 * containers.len());
+    out.push(b'[');
+    for (n, container) in containers.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        state::append_compact(&mut out, container, &owner(&names, container.owner_uid))?;
+    }
+    out.extend_from_slice(b"]\n");
+    Ok(String::from_utf8(out)?)
 }
 
 /// Columns of at least twelve characters, three spaces between them.
 fn table(containers: &[StateView]) -> String {
     let names = user_names();
+    let text = |s: &str| logging::one_line(s);
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
+    rows.reserve(containers.len());
     rows.extend(containers.iter().map(|c| {
-        let text = |s: &str| logging::one_line(s);
-        let owner = owner(&names, c.owner_uid);
-        [text(&c.id), c.pid.to_string(), c.status.as_str().to_owned(), text(&c.bundle), text(&c.created), owner]
+        let (id, bundle, created) = (text(&c.id), text(&c.bundle), text(&c.created));
+        [id, c.pid.to_string(), c.status.as_str().to_owned(), bundle, created, owner(&names, c.owner_uid)]
     }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(9) + 3;
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let mut out = String::new();
+    let mut widths = [9; 6];
     for row in &rows {
-        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(out, "{}", line.trim_end());
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = widths.iter().sum::<usize>() + 3 * widths.len() + 1;
+    let mut out = String::with_capacity(line * rows.len());
+    for row in &rows {
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(out, "{cell:0$}", width + 3);
+        }
+        out.truncate(out.trim_end_matches(' ').len());
+        out.push('\n');
     }
     out
 }
@@ -100,7 +116,7 @@ mod tests {
         assert_eq!(lines[1].find("12"), Some(31));
         assert_eq!(lines[0].find("OWNER"), lines[1].find("#4000000000"));
         assert_eq!(table(&[]), "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
-        assert_eq!(json(&[]), "[]\n");
+        assert_eq!(json(&[]).unwrap(), "[]\n");
     }
 
     #[test]

@@ -21,11 +21,16 @@ pub mod top;
 mod top_page;
 pub mod update;
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use libcontainer::lifecycle::Context;
 
 use crate::cli::parse::Call;
 use crate::environment;
+use crate::failure;
 
 /// The global part and the id of a command that works on one container.
 fn target(call: &Call) -> Result<(Context, String)> {
@@ -44,6 +49,20 @@ fn refuse_regex(call: &Call) -> Result<()> {
         bail!("{} --regex: not supported (list --quiet and a shell do the same)", call.command.name);
     }
     Ok(())
+}
+
+/// The document, from a file or from stdin (`-`). One byte more than allowed is read, for the library to refuse.
+fn document(path: &Path) -> Result<Vec<u8>> {
+    let limit = u64::try_from(libcontainer::spec::MAX_PROCESS + 1)?;
+    let mut text = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_end(&mut text).map_err(|e| failure::io("read stdin", &e))?;
+    } else {
+        let name = path.display();
+        let file = File::open(path).map_err(|e| failure::io(format!("open {name}"), &e))?;
+        file.take(limit).read_to_end(&mut text).map_err(|e| failure::io(format!("read {name}"), &e))?;
+    }
+    Ok(text)
 }
 
 /// A process's status as exit code.

@@ -49,11 +49,14 @@ fn rows_of(table: &str, pids: &[i32]) -> Result<String> {
     let header = lines.next().unwrap_or_default();
     let column = header.split_whitespace().position(|title| title == "PID");
     let column = column.ok_or_else(|| anyhow!("couldn't find PID field in ps output"))?;
+    // Both lists can be thousands long.
+    let mut wanted = pids.to_vec();
+    wanted.sort_unstable();
     let mut out = format!("{header}\n");
     for line in lines.filter(|line| !line.trim().is_empty()) {
         let cell = line.split_whitespace().nth(column).unwrap_or_default();
         let pid: i32 = cell.parse().map_err(|_| anyhow!("unexpected pid {cell:?} in ps output"))?;
-        if pids.contains(&pid) {
+        if wanted.binary_search(&pid).is_ok() {
             out += line;
             out.push('\n');
         }

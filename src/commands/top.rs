@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
-use libcontainer::lifecycle::{self, Context};
+use libcontainer::lifecycle::Usages;
 use libcontainer::sys::alloc::live_long;
 use libcontainer::terminal::screen::{Before, Screen, Wake};
 
@@ -34,7 +34,7 @@ pub fn run(call: &Call) -> Result<u8> {
     }
     let context = environment::context(&call.globals)?;
     live_long();
-    let mut view = View { context, interval, order, last: HashMap::new(), since: None };
+    let mut view = View { usages: Usages::new(context), interval, order, last: HashMap::new(), since: None };
     if !screen {
         // A pipe or a file without a word about how often: one table.
         let endless = call.flags.switch("batch");
@@ -74,7 +74,7 @@ fn restore_on_panic(before: Before) {
 
 /// The counters of the look before, and how it is shown.
 struct View {
-    context: Context,
+    usages: Usages,
     interval: Duration,
     /// Index in [`ORDERS`].
     order: usize,
@@ -135,7 +135,7 @@ impl View {
     }
 
     fn look(&mut self) -> Result<Vec<Row>> {
-        let active = lifecycle::usages(&self.context)?;
+        let active = self.usages.look()?;
         let now = Instant::now();
         let passed = self.since.replace(now).map(|then| now - then);
         let mut next = HashMap::with_capacity(active.len());

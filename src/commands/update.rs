@@ -1,16 +1,10 @@
 //! `wherry update`.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
 use anyhow::{Result, anyhow};
 use libcontainer::lifecycle::Update;
-use libcontainer::spec::MAX_PROCESS;
 
 use crate::cli::parse::{Call, Values};
 use crate::cli::values;
-use crate::failure;
 use libcontainer::lifecycle;
 
 pub fn run(call: &Call) -> Result<u8> {
@@ -27,7 +21,7 @@ fn request(flags: &Values) -> Result<Update> {
     }
     let words = |name| flags.text(name).map(|text| text.filter(|t| !t.is_empty()));
     Ok(Update {
-        resources: flags.path("resources").map(|path| document(&path)).transpose()?,
+        resources: flags.path("resources").map(|path| super::document(&path)).transpose()?,
         blkio_weight: flags.number("blkio-weight")?,
         cpu_period: flags.number("cpu-period")?,
         cpu_quota: flags.number("cpu-quota")?,
@@ -57,20 +51,6 @@ fn size(flags: &Values, name: &str) -> Result<Option<i64>> {
         }
         _ => Ok(None),
     }
-}
-
-/// The document, from a file or from stdin (`-`). One byte more than allowed is read, for the library to refuse.
-fn document(path: &Path) -> Result<Vec<u8>> {
-    let limit = u64::try_from(MAX_PROCESS + 1)?;
-    let mut text = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().take(limit).read_to_end(&mut text).map_err(|e| failure::io("read stdin", &e))?;
-    } else {
-        let name = path.display();
-        let file = File::open(path).map_err(|e| failure::io(format!("open {name}"), &e))?;
-        file.take(limit).read_to_end(&mut text).map_err(|e| failure::io(format!("read {name}"), &e))?;
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn unsafe_annotations(lab: &Lab) -> Check {
     same(
         "annotations",
         listed.join(" ").as_str(),
-        "bundle org.systemd.property. org.wherry.landlock run.oci.mount_context_type run.oci.seccomp_fail_unknown_syscall",
+        "bundle org.systemd.property. org.wherry.cgroup.leaf org.wherry.landlock run.oci.mount_context_type run.oci.seccomp_fail_unknown_syscall",
     )?;
     // The one that needs no security module, with a value that it cannot have.
     let out = lab.sh("true", |c| bundle::set(c, "/annotations", json!({"org.wherry.landlock": "nonsense"})))?;

@@ -14,6 +14,7 @@ mod error_lines;
 mod errors;
 mod exec;
 mod exec_beside_init;
+mod exec_resources;
 mod features_document;
 mod hidden_root;
 mod hooks;
@@ -25,6 +26,7 @@ mod labels;
 mod landlock;
 mod lifecycle;
 mod limits;
+mod many;
 mod memory_policy;
 mod metrics;
 mod mount_effects;
@@ -33,6 +35,7 @@ mod mounts;
 mod namespaces;
 mod nesting;
 mod net_devices;
+mod oom;
 mod plan;
 mod process;
 mod program;
@@ -86,6 +89,7 @@ pub fn all() -> Vec<Case> {
         errors::cases(),
         exec::cases(),
         exec_beside_init::cases(),
+        exec_resources::cases(),
         features_document::cases(),
         hidden_root::cases(),
         hooks::cases(),
@@ -97,6 +101,7 @@ pub fn all() -> Vec<Case> {
         landlock::cases(),
         lifecycle::cases(),
         limits::cases(),
+        many::cases(),
         memory_policy::cases(),
         metrics::cases(),
         mount_effects::cases(),
@@ -105,6 +110,7 @@ pub fn all() -> Vec<Case> {
         namespaces::cases(),
         nesting::cases(),
         net_devices::cases(),
+        oom::cases(),
         plan::cases(),
         process::cases(),
         program::cases(),

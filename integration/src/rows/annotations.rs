@@ -11,6 +11,7 @@ const ROWS: &[Row] = &[
     row("annotations/foreign", "annotations that are an engine's business change nothing", ""),
     vm("annotations/systemd-property", "org.systemd.property.NAME is a property of the unit", "systemd", ""),
     not("annotations/criu-config", "org.criu.config", "checkpoints are not built yet", ""),
+    row("annotations/cgroup-leaf", "org.wherry.cgroup.leaf: init in a v2 cgroup of its own below the container's", ""),
     vm("annotations/mount-context-type", "run.oci.mount_context_type: the kind of context that linux.mountLabel sets", "SELinux", ""),
     row("annotations/seccomp-unknown", "run.oci.seccomp_fail_unknown_syscall: a name that is no system call is an error", ""),
     not("annotations/seccomp", "run.oci.seccomp.*, run.oci.seccomp_bpf_data", "crun's own; the specification has listenerPath", ""),

@@ -9,6 +9,7 @@ const ROWS: &[Row] = &[
     row("beyond/error-codes", "errors have a stable code, a place in the config and a hint", "bad_input::args_missing_interpreter program::elf_interpreter rootless::ids_not_granted rootless::no_cgroup rootless::outside_delegation"),
     row("beyond/plan", "a config is checked without running it, and shows what would be done", ""),
     row("beyond/openmetrics", "events --stats in the text format of OpenMetrics", ""),
+    row("beyond/many", "list is linear and says what state says; state and kill do not depend on the number of containers", ""),
     row("beyond/top", "what the containers use can be watched", ""),
     row("beyond/trace", "the times of a create can be seen", ""),
     row("beyond/strict", "strict mode makes every warning and unknown member an error", ""),

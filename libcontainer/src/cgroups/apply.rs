@@ -13,7 +13,7 @@ use super::permission::{PERMISSION, marked};
 use super::plan::{CgroupPlan, Phase, Place};
 use super::stored::{Stored, StoredPlace};
 use super::systemd::{StoredUnit, UnitPlan};
-use super::{cpuset, delegate, process_list};
+use super::{cpuset, delegate, leaf, process_list};
 use crate::error::{Error, Result};
 use crate::procfs::host;
 use crate::sys::bpf;
@@ -76,7 +76,7 @@ impl Cgroup {
         for (index, place) in plan.places.iter().enumerate() {
             let path = place.directory();
             let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
-            let stored = StoredPlace::new(place, inode, 1);
+            let stored = StoredPlace { leaf: plan.leaf && place.is_v2(), ..StoredPlace::new(place, inode, 1) };
             process_list::refuse_used(dir.as_fd(), &stored, &path)?;
             delegate::check_controllers(dir.as_fd(), &path, plan)?;
             cgroup.opened.push(Opened { place: index, dir, stored, path });
@@ -118,7 +118,8 @@ impl Cgroup {
                 }
                 Error::kernel(format!("open {path}"), errno)
             })?;
-            let opened = Opened { place: index, dir, stored: StoredPlace::new(place, inode, made), path: path.clone() };
+            let stored = StoredPlace { leaf: plan.leaf && place.is_v2(), ..StoredPlace::new(place, inode, made) };
+            let opened = Opened { place: index, dir, stored, path: path.clone() };
             self.opened.push(opened);
             self.enter(plan, &path)?;
         }
@@ -143,8 +144,13 @@ impl Cgroup {
             let at = Directory { fd: o.dir.as_fd(), path: &o.path };
             cpuset::inherit(&at, o.stored.depth(), o.stored.made > 0, &given)?;
         }
+        let leaf = self.v2().filter(|_| plan.leaf).map(|o| leaf::make(o.dir.as_fd(), &o.path)).transpose()?;
         if let (Some(owner), Some(o)) = (plan.owner, self.v2()) {
-            match delegate::chown(o.dir.as_fd(), &o.path, owner) {
+            let chown = || {
+                delegate::chown(o.dir.as_fd(), &o.path, owner)?;
+                leaf.as_ref().map_or(Ok(()), |l| delegate::chown(l.as_fd(), &o.path, owner))
+            };
+            match chown() {
                 // Only root gives files away; the cgroup stays the caller's, who is the container's root.
                 Err(e) if plan.rootless && e.errno == Errno::EPERM as i32 => {}
                 done => done?,
@@ -183,6 +189,15 @@ impl Cgroup {
             },
             _ => Ok(()),
         }
+    }
+
+    /// Moves init into its leaf, and gives controllers on to what comes beside it.
+    ///
+    /// # Errors
+    /// `ErrorKind::Kernel` with file and value.
+    pub fn settle_leaf(&self, plan: &CgroupPlan, pid: i32) -> Result<()> {
+        let leaf = self.v2().filter(|_| plan.leaf);
+        leaf.map_or(Ok(()), |o| leaf::settle(o.dir.as_fd(), &o.path, pid, &plan.wanted_controllers))
     }
 
     fn find(&self, place: usize) -> Option<&Opened> {

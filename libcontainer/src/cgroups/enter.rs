@@ -86,7 +86,12 @@ impl Stored {
         for place in &self.places {
             // The last option for a hierarchy wins.
             let sub = subs.iter().rev().find(|s| s.is_for(place)).map_or("", |s| s.path.as_str());
-            let (dir, path) = open_sub(place, sub)?;
+            let (dir, path) = match open_sub(place, if sub.is_empty() && place.leaf { super::leaf::NAME } else { sub })
+            {
+                // The container has moved its init and removed the leaf.
+                Err(e) if sub.is_empty() && e.errno == Errno::ENOENT as i32 => open_sub(place, "")?,
+                other => other?,
+            };
             if place.is_v2() {
                 out.unified = Some(dir);
                 continue;

@@ -35,6 +35,14 @@ pub(super) fn read(dir: impl AsFd, file: &str) -> std::result::Result<String, Er
     read_all(&fd)
 }
 
+/// Reads a file that holds one number and is no longer than a line; `None` when it holds something else.
+pub(super) fn read_number(dir: impl AsFd, file: &str) -> Option<u64> {
+    let fd = openat(dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let mut line = [0u8; 64];
+    let length = nix::unistd::read(&fd, &mut line).ok()?;
+    std::str::from_utf8(line.get(..length)?).ok()?.trim().parse().ok()
+}
+
 /// Reads what is left of an open file.
 pub(super) fn read_all(fd: impl AsFd) -> std::result::Result<String, Errno> {
     let mut text = Vec::new();
@@ -53,7 +61,7 @@ pub(super) fn read_all(fd: impl AsFd) -> std::result::Result<String, Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(String::from_utf8(text).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
 /// Writes one value into an open file, as one write(2): cgroup files take no halves.

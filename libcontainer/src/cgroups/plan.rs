@@ -9,7 +9,6 @@ use super::devices;
 use super::layout::Layout;
 use super::limits::{self, Limits};
 use super::path::{self, Wanted};
-use super::systemd::UnitPlan;
 use crate::error::Problem;
 use crate::spec::Resources;
 
@@ -143,18 +142,20 @@ pub struct CgroupPlan {
     pub device_denial: Option<String>,
     /// init mounts a file system by its block device, which the filter might refuse.
     pub mounts_devices: bool,
+    /// Init gets a v2 cgroup of its own below (`leaf.rs`).
+    pub leaf: bool,
     /// See [`Request::rootless`].
     pub rootless: bool,
     /// See [`Request::owner`].
     pub owner: Option<u32>,
     /// With the systemd driver: who makes the cgroup.
-    pub unit: Option<Box<UnitPlan>>,
+    pub unit: Option<Box<super::systemd::UnitPlan>>,
     /// Fields without effect on this host, each for one warning (and for an error in strict mode).
     pub ignored: Vec<Problem>,
 }
 
 /// The v2 controllers that a container can use.
-const DELEGATED: &[&str] = &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
+pub(super) const DELEGATED: &[&str] = &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
 
 impl CgroupPlan {
     /// Decides everything; what is wrong or cannot be had goes to `problems`, and the plan is then only good for reading.
@@ -269,7 +270,6 @@ mod tests {
     fn v1() -> Layout {
         Layout::from_text(V1, V1_MOUNTS, "")
     }
-
     fn hybrid() -> Layout {
         let mounts = format!("{V1_MOUNTS}32 20 0:29 / /c/unified rw - cgroup2 cgroup2 rw\n");
         Layout::from_text(&format!("{V1}0::/own/shell\n"), &mounts, "hugetlb")
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn v1_files_of_a_docker_like_configuration() {
         let (files, problems, plan) = plan(&v1(), DOCKER);
-        assert_eq!(problems, Vec::<String>::new());
+        assert!(problems.is_empty());
         assert_eq!(
             files,
             [

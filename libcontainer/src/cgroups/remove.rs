@@ -148,6 +148,10 @@ impl StoredPlace {
             return Ok(());
         }
         if self.inode == 0 {
+            if self.leaf {
+                // Nobody can be in it before init's inode is stored.
+                let _ = rmdir(&format!("{path}/{}", super::leaf::NAME));
+            }
             remove_unknown(&path, backoff)?;
             self.remove_made_parents();
             return Ok(());

@@ -26,6 +26,8 @@ pub struct StoredPlace {
     pub inode: u64,
     /// How many directories of the path were made for the container, counted from the leaf upwards.
     pub made: u32,
+    /// v2: init is in a cgroup of its own below.
+    pub leaf: bool,
 }
 
 /// The cgroup in all hierarchies: v1 in the kernel's order, then v2.
@@ -54,7 +56,14 @@ fn missing(place: &Place) -> u32 {
 
 impl StoredPlace {
     pub(super) fn new(p: &Place, inode: u64, made: u32) -> StoredPlace {
-        StoredPlace { controllers: p.controllers.clone(), mount: p.mount.clone(), path: p.path.clone(), inode, made }
+        StoredPlace {
+            controllers: p.controllers.clone(),
+            mount: p.mount.clone(),
+            path: p.path.clone(),
+            inode,
+            made,
+            leaf: false,
+        }
     }
 
     /// The cgroup's directory on the host.
@@ -98,14 +107,18 @@ impl StoredPlace {
 impl CgroupPlan {
     /// What is known before anything is made: paths without inodes, and one directory each. Costs no system call.
     pub fn stored(&self) -> Stored {
-        let places = self.places.iter().map(|p| StoredPlace::new(p, 0, 1)).collect();
-        Stored { places, unit: self.unit.as_deref().map(UnitPlan::stored) }
+        self.stored_as(|_| 1)
     }
 
     /// The same with the directories above that are going to be made, which is looked up.
     pub(super) fn stored_with_parents(&self) -> Stored {
-        let places = self.places.iter().map(|p| StoredPlace::new(p, 0, missing(p))).collect();
-        Stored { places, ..self.stored() }
+        self.stored_as(missing)
+    }
+
+    fn stored_as(&self, made: impl Fn(&Place) -> u32) -> Stored {
+        let place = |p: &Place| StoredPlace { leaf: self.leaf && p.is_v2(), ..StoredPlace::new(p, 0, made(p)) };
+        let unit = self.unit.as_deref().map(UnitPlan::stored);
+        Stored { places: self.places.iter().map(place).collect(), unit }
     }
 }
 
@@ -140,10 +153,13 @@ impl Stored {
         self.places.iter().map(place).collect()
     }
 
-    /// The form of the state file: `[controllers, mount, path, inode, made]` for each hierarchy. With the systemd driver
-    /// an object of `places` and `unit`.
+    /// The form of the state file: `[controllers, mount, path, inode, made]` for each hierarchy, and `true` for a leaf. With
+    /// the systemd driver an object of `places` and `unit`.
     pub fn to_json(&self) -> Value {
-        let place = |p: &StoredPlace| json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made]);
+        let place = |p: &StoredPlace| match p.leaf {
+            true => json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made, true]),
+            false => json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made]),
+        };
         let places = Value::Array(self.places.iter().map(place).collect());
         match &self.unit {
             Some(unit) => json!({"places": places, "unit": unit.to_json()}),
@@ -173,6 +189,7 @@ impl Stored {
                 path: path.into(),
                 inode: v.get(3)?.as_u64()?,
                 made: u32::try_from(v.get(4)?.as_u64()?).ok()?,
+                leaf: v.get(5).and_then(Value::as_bool).unwrap_or(false),
             })
         };
         let (places, unit) = match value.get("unit") {
@@ -211,6 +228,7 @@ mod tests {
             path: "/a/b".into(),
             inode: u64::MAX,
             made: 2,
+            leaf: controllers.is_empty(),
         };
         let places = vec![place(&["cpu", "cpuacct"], "/c/cpu,cpuacct"), place(&[], "/c/unified")];
         let mut stored = Stored { places, unit: None };

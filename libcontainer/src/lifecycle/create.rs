@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::container::{GATE, INTENT};
 use super::destroy::caller_environment;
+use super::oom;
 use super::prepare::{Prepared, Sockets, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
 use super::stages::{ParentStage, staged};
@@ -102,6 +103,7 @@ pub(crate) fn run_telling(
         Ok(exit) => exit,
         Err(e) => return Err(creation.undo(e)),
     };
+    oom::tell(exit, "container init", || creation.stored.as_ref()?.oom());
     if let Some(Err(e)) = readiness.as_mut().map(Readiness::settle) {
         log::warn!("{e}");
     }
@@ -347,6 +349,9 @@ impl Creation {
                 FromChild::MountsDone => {
                     if let (Some(cgroup), Some(plan)) = (&self.cgroup, &plan.cgroup) {
                         staged(ParentStage::Limits, || cgroup.write(plan, Phase::Limits))?;
+                        if plan.leaf {
+                            staged(ParentStage::Leaf, || cgroup.settle_leaf(plan, spawned.pid))?;
+                        }
                     }
                     if waits_for_us(&plan.steps) {
                         let kinds = [HookKind::Prestart, HookKind::CreateRuntime];
@@ -375,17 +380,7 @@ impl Creation {
 
     /// Adds what the child cannot know: that the kernel killed it, or a hook of its, for memory.
     fn explain(&self, e: Error) -> Error {
-        let limit = self.prepared.plan.cgroup.as_ref().and_then(crate::cgroups::CgroupPlan::memory_limit);
-        let may_be_memory = matches!(e.code, "child-died" | "hook");
-        let (Some(limit), Some(stored), true) = (limit, &self.stored, may_be_memory) else { return e };
-        if !stored.oom_killed() {
-            return e;
-        }
-        let who = if e.code == "hook" { format!("{}: ", e.message) } else { "container init was ".to_owned() };
-        let peak = stored.memory_peak().map(|bytes| format!(", the peak was {bytes}")).unwrap_or_default();
-        let text = format!("{who}OOM-killed (memory limit too low?): the limit is {limit} bytes{peak}");
-        let e = Error::new(ErrorKind::Kernel, "oom", text).at("/linux/resources/memory/limit");
-        e.hint("raise the limit above what the set-up itself needs")
+        oom::explain(e, "container init", || self.stored.as_ref()?.oom())
     }
 
     /// This process is the binary, or the library's worker: one thread, and all ours.

@@ -8,12 +8,14 @@ use nix::unistd::geteuid;
 
 use super::container::Container;
 use super::create::block_signals;
+use super::exec_limits;
+use super::oom;
 use super::prepare::{check_preserved, read_document};
 use super::request::{Context, Exec, Started, Status};
 use super::stages::{ParentStage, staged};
 use crate::affinity;
 use crate::capabilities;
-use crate::cgroups::{Attach, Stored, SubCgroup};
+use crate::cgroups::{Attach, ExecCgroup, ExecCgroupPlan, Oom, Stored, SubCgroup};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
@@ -77,13 +79,11 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         console_socket: request.console_socket.is_some(),
     })?;
     check_preserved(0, request.preserve_fds)?;
+    let facts = HostFacts::lazy(ctx.rootless);
+    let limits = exec_limits::plan(request, &container, &facts, &mut found)?;
     let differing = differing_namespaces(container.init().pid, init.as_fd())?;
-    let known = Known {
-        facts: &HostFacts::lazy(ctx.rootless),
-        linux: &defaults.linux.unwrap_or_default(),
-        filter: filter.as_ref(),
-        private: &private,
-    };
+    let known =
+        Known { facts: &facts, linux: &defaults.linux.unwrap_or_default(), filter: filter.as_ref(), private: &private };
     let plan = plan(request, &process, found, differing, &known)?;
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(console_socket::connect).transpose()?;
@@ -94,7 +94,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
     let mut terminal = (!request.detach && plan.process.terminal).then(|| Host::open(stdio())).transpose()?;
     let signals = block_signals()?;
     let rdt = intel_rdt::Stored::from_json(&private.intel_rdt)?;
-    let mut launch = Launch { container: &container, plan, filter, rdt, init, console, agent };
+    let mut launch = Launch { container: &container, plan, filter, rdt, init, console, agent, limits, own: None };
     let spawned = trace::span(|| "clone into the container", || launch.spawn(request));
     let mut spawned = spawned.map_err(|e| unless_stopped(&container, e))?;
     let caller = Caller { signals: &signals, terminal: terminal.as_ref(), pidfd_socket };
@@ -114,6 +114,7 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         trace::child_closed();
     }
     if request.detach {
+        launch.own.iter_mut().for_each(ExecCgroup::leave);
         started(&spawned);
         return Ok(0);
     }
@@ -124,7 +125,9 @@ pub(crate) fn exec_telling(ctx: &Context, request: &Exec, started: &mut Started<
         (Some(master), Some(host)) => foreground::relay(&signals, watched, master, host, None),
         _ => foreground::wait(&signals, watched, None),
     };
-    Ok(trace::span(|| "the program runs", watch)?.status())
+    let exit = trace::span(|| "the program runs", watch)?;
+    oom::tell(exit, "the process", || launch.oom());
+    Ok(exit.status())
 }
 
 fn check_status(container: &Container, request: &Exec) -> Result<Status> {
@@ -276,13 +279,20 @@ struct Launch<'c> {
     init: OwnedFd,
     console: Option<OwnedFd>,
     agent: Option<(Agent, OwnedFd)>,
+    /// Limits of its own, and the cgroup that has them, once it is made.
+    limits: Option<ExecCgroupPlan>,
+    own: Option<ExecCgroup>,
 }
 
 impl Launch<'_> {
     fn spawn(&mut self, request: &Exec) -> Result<Spawned> {
         let subs = request.cgroup.iter().map(|c| SubCgroup::parse(c)).collect::<Result<Vec<_>>>()?;
         let cgroup = self.container.cgroup()?;
-        let attach = cgroup.as_ref().map(|c| c.attach(&subs)).transpose()?.unwrap_or_default();
+        let mut attach = cgroup.as_ref().map(|c| c.attach(&subs)).transpose()?.unwrap_or_default();
+        if let (Some(limits), Some(stored)) = (self.limits.take(), &cgroup) {
+            self.own = Some(trace::span(|| "cgroup of its own", || exec_limits::make(limits, stored, &mut attach))?);
+        }
+        let unified = self.own.as_ref().is_some_and(ExecCgroup::is_unified);
         if self.plan.steps.iter().any(|s| matches!(s.act, crate::process::steps::Act::BecomeRoot)) {
             raise_own_limits(&self.plan.process.rlimits);
         }
@@ -292,7 +302,7 @@ impl Launch<'_> {
         }
         match self.clone(request, &attach, attach.into_cgroup_fd()) {
             // A v2 cgroup that gave its controllers on takes no process: init has moved, and we follow it.
-            Err(e) if e.code == "into-cgroup" && subs.is_empty() => {
+            Err(e) if e.code == "into-cgroup" && subs.is_empty() && !unified => {
                 let beside = self.cgroup_of_init(cgroup.as_ref())?;
                 let Some(beside) = beside else { return Err(e) };
                 self.clone(request, &attach, Some(beside.as_fd()))
@@ -373,6 +383,9 @@ impl Launch<'_> {
                 other => return Err(self.explain(spawned.failure(other, &self.plan.steps))),
             }
         }
+        if let Some(own) = &self.own {
+            own.write_last()?;
+        }
         check_interrupted(signals)?;
         if let Some(socket) = caller.pidfd_socket {
             console_socket::send(socket, spawned.pidfd.as_fd(), console_socket::PIDFD_SETNS)
@@ -399,10 +412,12 @@ impl Launch<'_> {
     }
 
     fn explain(&self, e: Error) -> Error {
-        let oom = || self.container.cgroup().ok().flatten().is_some_and(|c| c.oom_killed());
-        if e.code == "child-died" && oom() {
-            return Error::new(ErrorKind::Kernel, "oom", format!("{} (possibly OOM-killed)", e.message));
-        }
-        e
+        oom::explain(e, "the process", || self.oom())
+    }
+
+    /// Kills in its own cgroup, else in the container's.
+    fn oom(&self) -> Option<Oom> {
+        let own = self.own.as_ref().and_then(ExecCgroup::oom);
+        own.or_else(|| self.container.cgroup().ok().flatten()?.oom())
     }
 }

@@ -229,6 +229,10 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str, after: Option<&Step>) ->
             devices.map(|d| (format!("move interface {} in as {}", d.host, d.name), d.pointer.clone())).collect()
         }
         ParentStage::Limits => values(Phase::Limits),
+        ParentStage::Leaf => {
+            let words = plan.cgroup.iter().flat_map(CgroupPlan::leaf_words);
+            words.map(|text| (text, format!("/annotations/{}", crate::cgroups::LEAF_ANNOTATION))).collect()
+        }
         ParentStage::RuntimeHooks => hooks(&[HookKind::Prestart, HookKind::CreateRuntime]),
         ParentStage::Agent => {
             let agent = plan.agent.iter().map(|a| format!("send the seccomp listener to {}", a.path));

@@ -100,6 +100,8 @@ pub struct Exec {
     pub process_label: Option<String>,
     /// Sub-cgroups as given, `[CTRL[,CTRL]:]PATH`.
     pub cgroup: Vec<String>,
+    /// A LinuxResources document: limits of this process and its children alone.
+    pub resources: Option<Vec<u8>>,
     /// Exec into a paused container too.
     pub ignore_paused: bool,
     /// Return once the program was started.

@@ -29,6 +29,7 @@ pub(crate) enum ParentStage {
     NetDevices,
     MountIds,
     Limits,
+    Leaf,
     RuntimeHooks,
     Agent,
     LastLimits,
@@ -245,6 +246,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         "before it is attached; it takes CAP_SYS_ADMIN over the host's file system, which init has not",
     ),
     row(ParentStage::Limits, By::Create, Moment::MountsDone, "limits", "not before: they would slow the set-up down"),
+    row(
+        ParentStage::Leaf,
+        By::Create,
+        Moment::MountsDone,
+        "init's own cgroup",
+        "its cgroup namespace is made, whose root is the cgroup that it leaves; only one without processes gives controllers on",
+    ),
     row(
         ParentStage::RuntimeHooks,
         By::Create,

@@ -1,6 +1,7 @@
 //! `update`: new limits for a container that exists. What is not given stays as it is.
 
 use super::container::{Container, PRIVATE};
+use super::exec_limits;
 use super::pause::cgroup;
 use super::request::{Context, Status, Update};
 use super::update_rdt::RdtChange;
@@ -21,11 +22,16 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
         _ => {}
     }
     let new = match &request.resources {
-        Some(text) => spec::resources(text, "resources")?.value,
+        Some(text) => {
+            let document = spec::resources(text, "resources")?;
+            crate::plan::warn(&spec::unknown_members(document.unknown).collect::<Vec<_>>());
+            document.value
+        }
         None => from_flags(request),
     };
     let (mut private, filter) = container.private()?;
     let stored = cgroup(&container)?;
+    exec_limits::sweep(&stored);
     let old_text = serde_json::to_vec(&private.resources).unwrap_or_default();
     let old =
         if private.resources.is_null() { Resources::default() } else { spec::resources(&old_text, PRIVATE)?.value };

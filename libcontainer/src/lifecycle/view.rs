@@ -3,10 +3,10 @@
 use std::os::fd::OwnedFd;
 
 use super::container::Container;
+use super::glance::{Look, Root};
 use super::pause::no_cgroup;
 use super::request::{Context, StateView, Status};
 use crate::error::Result;
-use crate::state::{StateDir, dir};
 use crate::sys::alloc::live_long;
 
 /// The state of one container.
@@ -48,27 +48,32 @@ fn view(container: &Container) -> Result<StateView> {
     })
 }
 
-/// From this number of containers on, what one look needs is given back before the next: the peak is then that of the list.
-const MANY: usize = 64;
+/// From this number of containers on that need more than a glance, what each look needs is given back before the next:
+/// the peak is then that of the list.
+const MANY: usize = 16;
 
 /// All containers below the root, in directory order, and a line for each that cannot be read.
 ///
 /// # Errors
 /// The root that the caller named is missing or cannot be read.
 pub fn list(ctx: &Context) -> Result<(Vec<StateView>, Vec<String>)> {
-    let root = match dir::open_root(&ctx.root, false) {
-        Err(e) if e.errno == libc::ENOENT && !ctx.root_given => return Ok((Vec::new(), Vec::new())),
-        other => other?,
-    };
-    let (mut views, mut bad) = (Vec::new(), Vec::new());
-    let ids = dir::ids(&root)?;
-    if ids.len() > MANY {
-        live_long();
-    }
+    let Some(mut root) = Root::open(ctx)? else { return Ok((Vec::new(), Vec::new())) };
+    let ids = root.ids()?;
+    let (mut views, mut bad, mut others) = (Vec::with_capacity(ids.len()), Vec::new(), 0);
     for id in ids {
-        let loaded = StateDir::open_in(&root, &ctx.root, &id).and_then(Container::load);
-        match loaded.and_then(|c| view(&c)) {
-            Ok(v) => views.push(v),
+        let seen = root.look(&id).and_then(|look| match look {
+            Look::Gone => Ok(None),
+            Look::Seen(view, _) => Ok(Some(view)),
+            Look::Other(container) => {
+                others += 1;
+                if others == MANY {
+                    live_long();
+                }
+                view(&container).map(Some)
+            }
+        });
+        match seen {
+            Ok(seen) => views.extend(seen),
             // Deleted between the listing and the look.
             Err(e) if e.kind == crate::error::ErrorKind::NotFound => {}
             Err(e) => bad.push(format!("load container {id}: {e}")),

@@ -43,7 +43,7 @@ pub(super) fn plan(
         rootless: facts.rootless(),
         owner: owner.filter(|_| delegated),
     };
-    let plan = if inputs.cgroup_driver == CgroupDriver::Systemd {
+    let mut plan = if inputs.cgroup_driver == CgroupDriver::Systemd {
         let manager = match facts.systemd() {
             Ok(manager) => manager,
             Err(problem) => {
@@ -59,6 +59,8 @@ pub(super) fn plan(
         }
         plan
     };
+    let leaf = spec.annotations.0.iter().find(|(name, _)| name == cgroups::LEAF_ANNOTATION);
+    plan.plan_leaf(leaf.map(|(_, text)| &**text), facts.layout()?, problems);
     problems.extend(plan.ignored.iter().cloned());
     Ok(Some(plan))
 }

@@ -117,6 +117,7 @@ fn value(version: &str, commit: &str) -> Value {
         "potentiallyUnsafeConfigAnnotations": [
             "bundle",
             crate::cgroups::systemd::ANNOTATIONS,
+            crate::cgroups::LEAF_ANNOTATION,
             crate::landlock::ANNOTATION,
             crate::mounts::CONTEXT_KIND,
             crate::seccomp::FAIL_UNKNOWN,

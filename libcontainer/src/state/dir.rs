@@ -21,6 +21,10 @@ const USUAL: [&str; 2] = ["state.json", "private.json"];
 /// Longest file that is read back, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
+/// How files are opened that are read back: a symlink or FIFO in their place is not followed or waited for.
+pub(super) const READ: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK);
+
 /// An open container directory.
 #[derive(Debug)]
 pub struct StateDir {
@@ -239,8 +243,7 @@ impl StateDir {
     /// It cannot be read, or is larger than 16 MiB.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let fail = |e: Errno| Error::kernel(format!("read {}/{name}", self.path), e);
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let fd = match openat(&self.dir, name, flags, Mode::empty()) {
+        let fd = match openat(&self.dir, name, READ, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
             other => other.map_err(fail)?,
         };
@@ -331,7 +334,7 @@ fn exists(root_path: &Path, id: &str) -> Error {
         .hint("use another id, or delete the old one (--force, should it be left over)")
 }
 
-fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
+pub(super) fn open_dir(parent: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, Errno> {
     openat(parent, name, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
 }
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cgroups::Freezer;
 use crate::seccomp::notify::Agent;
 
 /// Version of the three files.
@@ -139,6 +140,9 @@ pub struct Own {
     /// The configuration had no process: there is nothing to start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_process: bool,
+    /// Tells whether the container is paused, without private.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freezer: Option<Freezer>,
 }
 
 /// The JSON part of `private.json`; the seccomp program follows as raw instructions.

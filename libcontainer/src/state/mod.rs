@@ -2,6 +2,7 @@
 
 pub mod dir;
 pub mod file;
+pub mod look;
 pub mod pid_file;
 
 pub use dir::StateDir;

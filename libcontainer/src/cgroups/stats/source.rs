@@ -1,6 +1,6 @@
 //! Where each number is in v1 and in v2, in one form for both. Absent files are `None`, not zero, and so is "no limit".
 
-use super::{Files, Tree, value};
+use super::{Files, Tree, file, value};
 
 /// Nanoseconds in a tick of cpuacct.stat: USER_HZ is 100 on every architecture that is supported here.
 pub(super) const TICK: u64 = 10_000_000;
@@ -66,7 +66,7 @@ pub(super) fn of<'t>(tree: &'t Tree<'_>, controller: &str) -> Files<'t> {
 impl Files<'_> {
     /// A single number.
     pub(super) fn number_of(&self, name: &str) -> Option<u64> {
-        self.text(name).trim().parse().ok()
+        file::read_number(self.0?, name)
     }
 
     /// A single number that is a limit; `None` also without limit.

@@ -22,13 +22,24 @@ pub struct Usage {
     pub pressure: [Option<u64>; 3],
 }
 
+/// The v1 controllers that are asked.
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "pids", "blkio"];
+
 impl Stored {
+    /// The places that [`Stored::usage`] looks at, for who keeps them of many containers: a v1 host has a dozen more.
+    #[must_use]
+    pub fn for_usage(mut self) -> Stored {
+        self.places.retain(|place| place.is_v2() || CONTROLLERS.iter().any(|name| place.has(name)));
+        self.places.shrink_to_fit();
+        self
+    }
+
     /// Reads the usage. A cgroup that is gone has none.
     ///
     /// # Errors
     /// A directory cannot be opened.
     pub fn usage(&self) -> Result<Usage> {
-        let tree = Tree::open_some(self, &["cpu", "cpuacct", "memory", "pids", "blkio"])?;
+        let tree = Tree::open_some(self, &CONTROLLERS)?;
         let on_v1 = tree.v1("memory").is_some();
         let memory = source::of(&tree, "memory");
         let (usage, limit) =
@@ -52,6 +63,25 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_hierarchies_that_are_looked_at_are_kept() {
+        let place = |name: &str| {
+            let controllers = name.split(',').filter(|c| !c.is_empty()).map(Into::into).collect();
+            crate::cgroups::StoredPlace {
+                controllers,
+                mount: "/c".into(),
+                path: "/a".into(),
+                inode: 1,
+                made: 1,
+                leaf: false,
+            }
+        };
+        let stored =
+            Stored { places: ["cpuset", "cpu,cpuacct", "memory", "name=systemd", ""].map(place).to_vec(), unit: None };
+        let kept = Stored { places: ["cpu,cpuacct", "memory", ""].map(place).to_vec(), unit: None };
+        assert_eq!(stored.for_usage(), kept);
+    }
 
     #[test]
     fn a_cgroup_that_is_gone_has_no_usage() {

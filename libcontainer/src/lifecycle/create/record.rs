@@ -84,6 +84,7 @@ impl Creation {
                 annotations: plan.annotations.clone(),
                 owner: geteuid().as_raw(),
                 no_process: plan.process.is_absent(),
+                freezer: self.stored.as_ref().and_then(Stored::freezer_place),
             },
         };
         self.dir.prepare(STATE, &to_json(&state)?, 0o600)
