@@ -35,6 +35,7 @@ mod sweep;
 mod sys;
 mod terminal;
 mod traces;
+mod unit;
 mod user;
 mod verdict;
 

@@ -6,7 +6,8 @@ use std::cell::OnceCell;
 use nix::unistd::{getegid, geteuid};
 
 use crate::cgroups::Layout;
-use crate::error::Result;
+use crate::cgroups::systemd::{self, Manager};
+use crate::error::{Error, Problem, Result};
 use crate::intel_rdt;
 use crate::namespaces::NamespacePlan;
 use crate::namespaces::joined::{self, JoinedUser};
@@ -21,6 +22,7 @@ pub struct HostFacts {
     resctrl: OnceCell<Option<String>>,
     apparmor: OnceCell<bool>,
     selinux: OnceCell<bool>,
+    systemd: OnceCell<std::result::Result<Manager, Problem>>,
     rootless: Option<bool>,
     as_root: bool,
 }
@@ -59,6 +61,18 @@ impl HostFacts {
                 Ok(self.layout.get_or_init(|| probed))
             }
         }
+    }
+
+    /// The systemd that a container of the systemd driver is given to. Asks it when it is a user's.
+    ///
+    /// # Errors
+    /// It does not run, or cannot be reached.
+    pub fn systemd(&self) -> std::result::Result<&Manager, Problem> {
+        let look = || {
+            let instance = systemd::instance(self.rootless, self.is_root())?;
+            systemd::manager(instance).map_err(|e: Error| e.to_problem())
+        };
+        self.systemd.get_or_init(look).as_ref().map_err(Clone::clone)
     }
 
     /// Where resctrl is mounted, if it is.

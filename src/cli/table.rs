@@ -124,7 +124,7 @@ pub const GLOBALS: &[Flag] = &[
         "DIR",
         "directory of container state; default: /run/wherry, for other users than root $XDG_RUNTIME_DIR/wherry",
     ),
-    value("cgroup-manager", "MANAGER", "cgroupfs (default), systemd (not supported yet) or disabled"),
+    value("cgroup-manager", "MANAGER", "cgroupfs (default), systemd or disabled"),
     switch("systemd-cgroup", "the same as --cgroup-manager systemd"),
     value(
         "trace",

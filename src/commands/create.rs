@@ -1,7 +1,7 @@
 //! `wherry create`.
 
-use anyhow::{Result, bail};
-use libcontainer::lifecycle::{CgroupDriver, Context, Create};
+use anyhow::Result;
+use libcontainer::lifecycle::{Context, Create};
 
 use crate::cli::parse::Call;
 use crate::environment::{self, variable};
@@ -17,11 +17,6 @@ pub fn run(call: &Call) -> Result<u8> {
 /// The request of create and run.
 pub fn request(call: &Call) -> Result<(Context, Create)> {
     let (context, id) = super::target(call)?;
-    if context.cgroup_driver == CgroupDriver::Systemd {
-        bail!(
-            "the systemd cgroup driver is not supported yet (leave out --systemd-cgroup, and tell the engine to use cgroupfs)"
-        );
-    }
     environment::make_user_root(&context)?;
     let flags = &call.flags;
     let request = Create {
@@ -45,6 +40,7 @@ pub fn request(call: &Call) -> Result<(Context, Create)> {
 mod tests {
     use super::super::parsed;
     use super::*;
+    use libcontainer::lifecycle::CgroupDriver;
 
     #[test]
     fn every_flag_reaches_the_request() {

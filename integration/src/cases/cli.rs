@@ -8,7 +8,7 @@ use super::{Case, case};
 use crate::bundle;
 use crate::container::Lab;
 use crate::runtime::{Kind, Output};
-use crate::verdict::{Check, expect, has, lacks, same, skip};
+use crate::verdict::{Check, expect, has, lacks, same};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -35,8 +35,6 @@ pub fn cases() -> Vec<Case> {
         case("errors::lower_case", &["errno/lower-case"], lower_case),
         case("errors::missing_executable", &["create/missing-executable"], missing_executable),
         case("errors::prefix", &["log/one-line"], prefix),
-        case("systemd::delete_without_flag", &["systemd/delete"], systemd),
-        case("systemd::update_without_flag", &["systemd/update"], systemd),
     ]
 }
 
@@ -400,28 +398,4 @@ fn prefix(lab: &Lab) -> Check {
     let container = lab.start(|_| ())?;
     let (out, _) = logged(lab, "json", &["exec", &container.id, "nothere"])?;
     expect(out.stderr.starts_with("exec failed: "), out.told("begins with exec failed"))
-}
-
-/// The rest of this row is proved in a machine that has systemd.
-fn systemd(lab: &Lab) -> Check {
-    if !std::path::Path::new("/run/systemd/system").exists() {
-        return skip("no systemd on this machine");
-    }
-    let bundle = lab.bundle(|c| {
-        bundle::args(c, &["sleep", "1000"]);
-        bundle::set(c, "/linux/cgroupsPath", json!(format!("system.slice:wherry:test{}", std::process::id())));
-    })?;
-    let container = crate::container::Container { lab, id: lab.id(), bundle };
-    let call = lab.bare().arg("--systemd-cgroup").arg("--root").arg(&lab.root).args(["create", "--bundle"]);
-    let out = call.arg(&container.bundle.dir).arg("--pid-file").arg(container.pid_file()).arg(&container.id).run()?;
-    if out.stderr.contains("systemd cgroup driver is not supported yet") {
-        out.exits(1)?;
-        container.gone()?;
-        return skip("the runtime refuses --systemd-cgroup as not supported yet");
-    }
-    out.ok()?;
-    let unit = fs::read_to_string(format!("/proc/{}/cgroup", container.pid()?))?;
-    has(&unit, ".scope")?;
-    container.with("update", &["--pids-limit", "55"], &[]).run()?.ok()?;
-    container.with("delete", &["--force"], &[]).run()?.silent()
 }

@@ -48,6 +48,8 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod stdio;
+mod systemd;
+mod systemd_life;
 mod top;
 mod trace;
 mod unsupported;
@@ -121,6 +123,8 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         seccomp_notify::cases(),
         stdio::cases(),
+        systemd::cases(),
+        systemd_life::cases(),
         top::cases(),
         trace::cases(),
         unsupported::cases(),

@@ -15,7 +15,6 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("unsupported::all_at_once", &[ROW], all_at_once),
         case("unsupported::run", &[ROW], run_refused),
-        case("unsupported::systemd_cgroup", &[ROW], systemd_cgroup),
         case("unsupported::evidence", &[ROW], evidence),
     ]
 }
@@ -60,22 +59,6 @@ fn run_refused(lab: &Lab) -> Check {
     let call = lab.call(["run", "--bundle"]).arg(&container.bundle.dir).arg(&container.id);
     call.run()?.fails(1, &["/linux/intelRdt/closID: "])?;
     nothing_done(&container, &traces)
-}
-
-/// A driver, not a member: the message names the flag.
-fn systemd_cgroup(lab: &Lab) -> Check {
-    wherry_only(lab)?;
-    for command in ["create", "run"] {
-        let mut bundle = lab.bundle(|_| ())?;
-        let traces = Traces::lay(lab, &mut bundle)?;
-        let container = Container { lab, id: lab.id(), bundle };
-        let call = lab.call(["--systemd-cgroup", command, "--bundle"]).arg(&container.bundle.dir).arg(&container.id);
-        let out = call.run()?;
-        out.fails(1, &["not supported yet"])?;
-        has(&out.stderr, "--systemd-cgroup")?;
-        nothing_done(&container, &traces)?;
-    }
-    Ok(())
 }
 
 /// Without such a member the same create shows on every trace; empty values, which engines write, are no request.

@@ -66,6 +66,6 @@ const ROWS: &[Row] = &[
     not("checkpoint/lazy", "lazy pages and the page server", "not built yet", ""),
     not("checkpoint/options", "file locks, established connections, network lock, link remapping, status descriptor", "not built yet", ""),
     not("checkpoint/config", "CRIU's own configuration by annotation", "not built yet", ""),
-    row("cli/globals", "--root, --log, --log-format, --debug, --rootless; --systemd-cgroup is refused where it could not be kept", "cli::ignored_globals cli::repeated_log unsupported::systemd_cgroup"),
+    row("cli/globals", "--root, --log, --log-format, --debug, --rootless", "cli::ignored_globals cli::repeated_log"),
     row("cli/regex", "kill and delete by regular expression are refused by name", "decisions::regex"),
 ];

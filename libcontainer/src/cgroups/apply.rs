@@ -12,6 +12,7 @@ use super::file::{self, Directory};
 use super::permission::{PERMISSION, marked};
 use super::plan::{CgroupPlan, Phase, Place};
 use super::stored::{Stored, StoredPlace};
+use super::systemd::{StoredUnit, UnitPlan};
 use super::{cpuset, delegate, leaf, process_list};
 use crate::error::{Error, Result};
 use crate::procfs::host;
@@ -25,6 +26,7 @@ pub type Intend<'a> = dyn FnMut(&Stored) -> Result<()> + 'a;
 pub struct Cgroup {
     opened: Vec<Opened>,
     tasks: Vec<OwnedFd>,
+    unit: Option<StoredUnit>,
 }
 
 #[derive(Debug)]
@@ -45,8 +47,7 @@ impl Cgroup {
     /// `ErrorKind::State`, code `cgroup-not-empty` or `cgroup-frozen`: the cgroup exists and is in use.
     /// `ErrorKind::Kernel`: mkdir, open or a controller was refused. What `intend` says.
     pub fn create(plan: &CgroupPlan, intend: &mut Intend<'_>) -> Result<Cgroup> {
-        let mut cgroup =
-            Cgroup { opened: Vec::with_capacity(plan.places.len()), tasks: Vec::with_capacity(plan.places.len()) };
+        let mut cgroup = Cgroup::of(plan);
         match cgroup.make(plan, intend) {
             Ok(()) => Ok(cgroup),
             Err(e) => {
@@ -57,6 +58,38 @@ impl Cgroup {
                 Err(e)
             }
         }
+    }
+
+    fn of(plan: &CgroupPlan) -> Cgroup {
+        let count = plan.places.len();
+        let unit = plan.unit.as_deref().map(UnitPlan::stored);
+        Cgroup { opened: Vec::with_capacity(count), tasks: Vec::with_capacity(count), unit }
+    }
+
+    /// Opens the cgroup that systemd has made for the unit of `plan`, and in which init is already.
+    ///
+    /// # Errors
+    /// `ErrorKind::State`, code `cgroup-frozen`. `ErrorKind::Kernel`: it is not there; a controller that a limit needs is
+    /// missing.
+    pub fn adopt(plan: &CgroupPlan) -> Result<Cgroup> {
+        let mut cgroup = Cgroup::of(plan);
+        for (index, place) in plan.places.iter().enumerate() {
+            let path = place.directory();
+            let (dir, inode) = open(&path).map_err(|errno| Error::kernel(format!("open {path}"), errno))?;
+            let stored = StoredPlace { leaf: plan.leaf && place.is_v2(), ..StoredPlace::new(place, inode, 1) };
+            process_list::refuse_used(dir.as_fd(), &stored, &path)?;
+            delegate::check_controllers(dir.as_fd(), &path, plan)?;
+            cgroup.opened.push(Opened { place: index, dir, stored, path });
+        }
+        if plan.unit.as_ref().is_some_and(|unit| unit.limits_tasks())
+            && let Some(at) = cgroup.v2()
+        {
+            // The set-up needs tasks that the container may not have; the limit comes back with the last phase.
+            let lifted = file::write(&at.dir, "pids.max", "max");
+            lifted.map_err(|errno| Error::kernel(format!("write \"max\" to {}/pids.max", at.path), errno))?;
+        }
+        cgroup.finish(plan)?;
+        Ok(cgroup)
     }
 
     fn make(&mut self, plan: &CgroupPlan, intend: &mut Intend<'_>) -> Result<()> {
@@ -81,7 +114,7 @@ impl Cgroup {
             let (dir, inode) = open(&path).map_err(|errno| {
                 if made > 0 {
                     // Not among the opened ones yet, by which the caller undoes.
-                    let _ = Stored { places: vec![StoredPlace::new(place, 0, made)] }.remove();
+                    let _ = Stored { places: vec![StoredPlace::new(place, 0, made)], unit: None }.remove();
                 }
                 Error::kernel(format!("open {path}"), errno)
             })?;
@@ -187,14 +220,14 @@ impl Cgroup {
         self.tasks.clear();
     }
 
-    /// The v2 directory for CLONE_INTO_CGROUP.
+    /// The v2 directory for CLONE_INTO_CGROUP; systemd moves the process itself.
     pub fn into_cgroup_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.v2().map(|o| o.dir.as_fd())
+        self.v2().filter(|_| self.unit.is_none()).map(|o| o.dir.as_fd())
     }
 
     /// What later commands need.
     pub fn stored(&self) -> Stored {
-        Stored { places: self.opened.iter().map(|o| o.stored.clone()).collect() }
+        Stored { places: self.opened.iter().map(|o| o.stored.clone()).collect(), unit: self.unit.clone() }
     }
 }
 

@@ -10,7 +10,7 @@ use nix::unistd::{Uid, fchownat};
 
 use super::file;
 use super::plan::{CgroupPlan, Place};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
 
@@ -92,6 +92,27 @@ fn missing<'p>(dir: &str, plan: &'p CgroupPlan) -> Vec<&'p str> {
         }
     }
     out
+}
+
+/// Whether systemd gave the unit's cgroup the controllers that its limits need.
+///
+/// # Errors
+/// Code `cgroup-controller`, naming those that are missing.
+pub(super) fn check_controllers(dir: BorrowedFd<'_>, path: &str, plan: &CgroupPlan) -> Result<()> {
+    if plan.needed_controllers.is_empty() {
+        return Ok(());
+    }
+    let text = file::read(dir, "cgroup.controllers");
+    let text = text.map_err(|errno| Error::kernel(format!("read {path}/cgroup.controllers"), errno))?;
+    let has = |c: &&String| !text.split_ascii_whitespace().any(|x| x == c.as_str());
+    let missing: Vec<&str> = plan.needed_controllers.iter().filter(has).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("systemd gave {path} no controller `{}`, which a limit needs", missing.join("`, `"));
+    Err(Error::new(ErrorKind::Kernel, "cgroup-controller", message)
+        .at("/linux/resources")
+        .hint("a user gets those of Delegate= in user@.service, see docs/systemd.md"))
 }
 
 /// Gives the cgroup to the host uid `owner`: the directory and the files that the kernel lists as safe to give away.

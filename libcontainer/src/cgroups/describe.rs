@@ -3,10 +3,11 @@
 use super::plan::{CgroupPlan, Phase};
 
 impl CgroupPlan {
-    /// What is made before the clone.
+    /// What is made before the clone; nothing of it with the systemd driver.
     pub fn directories(&self) -> impl Iterator<Item = String> {
-        let made = self.places.iter().map(|place| format!("mkdir {}", place.directory()));
-        let controllers = self.unified().filter(|_| !self.needed_controllers.is_empty()).map(|place| {
+        let own = self.unit.is_none();
+        let made = self.places.iter().filter(move |_| own).map(|place| format!("mkdir {}", place.directory()));
+        let controllers = self.unified().filter(move |_| own && !self.needed_controllers.is_empty()).map(|place| {
             let words: Vec<String> = self.needed_controllers.iter().map(|c| format!("+{c}")).collect();
             format!("write \"{}\" to cgroup.subtree_control above {}", words.join(" "), place.directory())
         });

@@ -165,7 +165,7 @@ impl ExecCgroup {
             return Ok(());
         }
         // The cgroups above give on to the container's.
-        let planned = Stored { places: vec![container.clone()] }.planned();
+        let planned = Stored { places: vec![container.clone()], unit: None }.planned();
         if let Some(place) = planned.first() {
             delegate::enable_controllers(place, &self.plan.plan)?;
         }

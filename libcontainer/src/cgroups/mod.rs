@@ -32,6 +32,7 @@ mod process_list;
 mod remove;
 mod stats;
 mod stored;
+pub mod systemd;
 mod update;
 
 pub use apply::{Cgroup, Intend};

@@ -156,7 +156,7 @@ mod tests {
             made: 1,
             leaf: false,
         };
-        let of = |places| Stored { places }.freezer_place();
+        let of = |places| Stored { places, unit: None }.freezer_place();
         assert_eq!(of(vec![place(&["pids"], 1), place(&["freezer"], 2)]), Some(Freezer("/c/a".into(), false, 2)));
         assert_eq!(of(vec![place(&["pids"], 1), place(&[], 3)]), Some(Freezer("/c/a".into(), true, 3)));
         assert_eq!(of(vec![place(&["pids"], 1)]), None);

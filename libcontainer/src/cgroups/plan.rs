@@ -148,6 +148,8 @@ pub struct CgroupPlan {
     pub rootless: bool,
     /// See [`Request::owner`].
     pub owner: Option<u32>,
+    /// With the systemd driver: who makes the cgroup.
+    pub unit: Option<Box<super::systemd::UnitPlan>>,
     /// Fields without effect on this host, each for one warning (and for an error in strict mode).
     pub ignored: Vec<Problem>,
 }
@@ -268,7 +270,6 @@ mod tests {
     fn v1() -> Layout {
         Layout::from_text(V1, V1_MOUNTS, "")
     }
-
     fn hybrid() -> Layout {
         let mounts = format!("{V1_MOUNTS}32 20 0:29 / /c/unified rw - cgroup2 cgroup2 rw\n");
         Layout::from_text(&format!("{V1}0::/own/shell\n"), &mounts, "hugetlb")
@@ -305,7 +306,7 @@ mod tests {
     #[test]
     fn v1_files_of_a_docker_like_configuration() {
         let (files, problems, plan) = plan(&v1(), DOCKER);
-        assert_eq!(problems, Vec::<String>::new());
+        assert!(problems.is_empty());
         assert_eq!(
             files,
             [

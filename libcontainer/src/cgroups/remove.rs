@@ -13,6 +13,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::freezer::Backoff;
 use super::process_list::{children, open_child, populated};
 use super::stored::{Stored, StoredPlace};
+use super::systemd::StoredUnit;
 use crate::error::{Error, Result};
 
 /// How long rmdir is repeated while the last dead process leaves.
@@ -28,11 +29,60 @@ impl Stored {
     /// # Errors
     /// As [`Stored::kill_all`] and [`Stored::remove`].
     pub fn destroy(&self) -> Result<()> {
+        if let Some(unit) = &self.unit {
+            return self.destroy_unit(unit);
+        }
         if !self.listed().is_some_and(StoredPlace::remove_empty) {
             self.kill_all(Signal::SIGKILL)?;
             self.wait_empty(BUSY_WAIT)?;
         }
         self.remove()
+    }
+
+    /// The end of a cgroup that is systemd's: what runs is killed here, since StopUnit would ask it to end and wait. Once
+    /// the cgroup is gone, systemd has seen its end and forgotten the unit, and is not asked.
+    fn destroy_unit(&self, unit: &StoredUnit) -> Result<()> {
+        let known = self.places.iter().any(|p| p.inode != 0);
+        if known {
+            // systemd may remove it at any moment: one that goes under our eyes counts as empty.
+            if !self.wait_empty(Duration::ZERO)? {
+                self.kill_all(Signal::SIGKILL)?;
+                self.wait_empty(BUSY_WAIT)?;
+            }
+        } else if !self.wait_deserted()? {
+            // Before the inode was stored only an init that dies with its parent can be in it: a stranger's unit.
+            return Ok(());
+        }
+        let gone = match self.listed() {
+            Some(place) if known => place.open()?.is_none(),
+            _ => false,
+        };
+        let stopped = if gone && !unit.keeps_failed { Ok(()) } else { unit.stop() };
+        let removed = self.remove();
+        match stopped {
+            // An empty scope ends by itself, when systemd is there again.
+            Err(e) if e.code == "systemd-bus" && removed.is_ok() => {
+                log::warn!("{e}: the unit {} was left to end by itself", unit.name);
+                Ok(())
+            }
+            stopped => stopped.and(removed),
+        }
+    }
+
+    /// Waits a moment until nobody is in a cgroup whose inode is not known. True: nobody is.
+    fn wait_deserted(&self) -> Result<bool> {
+        let Some(place) = self.listed() else { return Ok(true) };
+        let mut backoff = Backoff::new(DYING_WAIT);
+        loop {
+            let path = place.directory();
+            let found = super::file::open_directory(&path).and_then(|dir| populated(dir.as_fd(), place.is_v2()));
+            match found {
+                Ok(false) | Err(Errno::ENOENT | Errno::ENODEV) => return Ok(true),
+                Ok(true) if backoff.pause() => {}
+                Ok(true) => return Ok(false),
+                Err(errno) => return Err(Error::kernel(format!("read {path}"), errno)),
+            }
+        }
     }
 
     /// Removes the cgroup from every hierarchy, with its sub-cgroups and with the directories above that were made for

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::file;
 use super::plan::{CgroupPlan, MountView, Place};
+use super::systemd::{StoredUnit, UnitPlan};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The cgroup in one hierarchy.
@@ -34,6 +35,8 @@ pub struct StoredPlace {
 pub struct Stored {
     /// One per hierarchy.
     pub places: Vec<StoredPlace>,
+    /// With the systemd driver: the unit whose cgroup it is.
+    pub unit: Option<StoredUnit>,
 }
 
 /// How many directories of the path do not exist yet, counted from the leaf, which is not looked at: a create that is
@@ -114,7 +117,8 @@ impl CgroupPlan {
 
     fn stored_as(&self, made: impl Fn(&Place) -> u32) -> Stored {
         let place = |p: &Place| StoredPlace { leaf: self.leaf && p.is_v2(), ..StoredPlace::new(p, 0, made(p)) };
-        Stored { places: self.places.iter().map(place).collect() }
+        let unit = self.unit.as_deref().map(UnitPlan::stored);
+        Stored { places: self.places.iter().map(place).collect(), unit }
     }
 }
 
@@ -149,13 +153,18 @@ impl Stored {
         self.places.iter().map(place).collect()
     }
 
-    /// The form of the state file: `[controllers, mount, path, inode, made]` for each hierarchy, and `true` for a leaf.
+    /// The form of the state file: `[controllers, mount, path, inode, made]` for each hierarchy, and `true` for a leaf. With
+    /// the systemd driver an object of `places` and `unit`.
     pub fn to_json(&self) -> Value {
         let place = |p: &StoredPlace| match p.leaf {
             true => json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made, true]),
             false => json!([p.controllers.join(","), p.mount, p.path, p.inode, p.made]),
         };
-        Value::Array(self.places.iter().map(place).collect())
+        let places = Value::Array(self.places.iter().map(place).collect());
+        match &self.unit {
+            Some(unit) => json!({"places": places, "unit": unit.to_json()}),
+            None => places,
+        }
     }
 
     /// Reads [`Stored::to_json`]'s form; paths are checked again, since they are opened and removed.
@@ -183,8 +192,12 @@ impl Stored {
                 leaf: v.get(5).and_then(Value::as_bool).unwrap_or(false),
             })
         };
-        let places = value.as_array().ok_or_else(bad)?.iter().map(place).collect::<Option<_>>().ok_or_else(bad)?;
-        Ok(Stored { places })
+        let (places, unit) = match value.get("unit") {
+            Some(unit) => (value.get("places").unwrap_or(value), Some(StoredUnit::from_json(unit).ok_or_else(bad)?)),
+            None => (value, None),
+        };
+        let places = places.as_array().ok_or_else(bad)?.iter().map(place).collect::<Option<_>>().ok_or_else(bad)?;
+        Ok(Stored { places, unit })
     }
 
     /// runc's `cgroup_paths`: directory by controller, v2 under the empty name.
@@ -205,6 +218,7 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroups::systemd::Instance;
 
     #[test]
     fn the_json_form_comes_back_as_it_was() {
@@ -216,7 +230,17 @@ mod tests {
             made: 2,
             leaf: controllers.is_empty(),
         };
-        let stored = Stored { places: vec![place(&["cpu", "cpuacct"], "/c/cpu,cpuacct"), place(&[], "/c/unified")] };
+        let places = vec![place(&["cpu", "cpuacct"], "/c/cpu,cpuacct"), place(&[], "/c/unified")];
+        let mut stored = Stored { places, unit: None };
+        // Those of containers that older versions made.
+        assert!(stored.to_json().is_array());
+        let user = Instance::User { runtime_dir: "/run/user/1".into() };
+        for instance in [Instance::System, user] {
+            let unit = StoredUnit { name: "a.scope".into(), instance, keeps_failed: true };
+            let stored = Stored { unit: Some(unit), ..stored.clone() };
+            assert_eq!(Stored::from_json(&stored.to_json()).unwrap(), stored);
+        }
+        stored.unit = None;
         let text = stored.to_json().to_string();
         assert_eq!(Stored::from_json(&serde_json::from_str(&text).unwrap()).unwrap(), stored);
         let paths = stored.cgroup_paths();
@@ -229,6 +253,7 @@ mod tests {
         for path in ["/", "", "a", "/..", "/a/../..", "/a/", "/a//b"] {
             assert!(Stored::from_json(&json!([["pids", "/c/pids", path, 1, 1]])).is_err(), "{path:?}");
         }
+        assert!(Stored::from_json(&json!({"places": [], "unit": ["a"]})).is_err());
         for other in [json!({}), json!([[1]]), json!([["pids", "/c", "/a", -1, 1]]), json!([["pids", "c", "/a", 1, 1]])]
         {
             assert!(Stored::from_json(&other).is_err(), "{other}");

@@ -69,7 +69,9 @@ impl UpdatePlan {
             let needed = devices == Some(i) || self.plan.writes.iter().any(|w| w.place == i);
             dirs.push(if needed { Some(place.open_existing()?) } else { None });
         }
-        if let Some(place) = self.plan.unified().filter(|_| !self.plan.needed_controllers.is_empty()) {
+        if let Some(place) =
+            self.plan.unified().filter(|_| stored.unit.is_none() && !self.plan.needed_controllers.is_empty())
+        {
             delegate::enable_controllers(place, &self.plan)?;
         }
         let paths = stored.places.iter().map(StoredPlace::directory).collect();

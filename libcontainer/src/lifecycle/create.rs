@@ -1,20 +1,22 @@
 //! `create` and `run`: intent, cgroup, clone, conversation with init, state; undone as a whole when anything fails.
 
 mod record;
+mod undo;
+mod unit;
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::container::{GATE, INTENT};
-use super::destroy::{caller_environment, destroy, run_poststop};
+use super::destroy::caller_environment;
 use super::oom;
 use super::prepare::{Prepared, Sockets, Start, prepare};
 use super::request::{Context, Create, RunOptions, Started};
 use super::stages::{ParentStage, staged};
 use crate::cgroups::{Cgroup, PERMISSION, Phase, Stored};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::{self, EnvDefault, HookKind, HookSet, Setting};
+use crate::hooks::{self, EnvDefault, HookKind, Setting};
 use crate::intel_rdt;
 use crate::namespaces;
 use crate::namespaces::user::write_maps;
@@ -162,6 +164,8 @@ struct Creation {
     cgroup: Option<Cgroup>,
     /// What to remove: as planned until the cgroup is made.
     stored: Option<Stored>,
+    /// systemd was asked for the unit and did not call the name taken.
+    unit_asked: bool,
     intel_rdt: Option<intel_rdt::Made>,
     spawned: Option<Spawned>,
     notify: Option<NotifySocket>,
@@ -179,6 +183,7 @@ impl Creation {
             dir,
             cgroup: None,
             stored,
+            unit_asked: false,
             intel_rdt: None,
             spawned: None,
             notify: None,
@@ -215,7 +220,7 @@ impl Creation {
         signals: &Signals,
         interfaces: &mut Option<Transfer>,
     ) -> Result<Option<OwnedFd>> {
-        if let Some(plan) = &self.prepared.plan.cgroup {
+        if let Some(plan) = self.prepared.plan.cgroup.as_ref().filter(|c| c.unit.is_none()) {
             let intent = &mut |stored: &Stored| self.write_intent(stored);
             let cgroup = staged(ParentStage::Cgroup, || Cgroup::create(plan, intent))?;
             self.stored = Some(cgroup.stored());
@@ -238,6 +243,9 @@ impl Creation {
         let spawned = self.spawned.as_mut().ok_or_else(no_child)?;
         spawned.await_fork(signals, &self.prepared.plan.steps)?;
         let pid = spawned.pid;
+        if self.prepared.bus.is_some() {
+            staged(ParentStage::Unit, || self.start_unit(pid, signals))?;
+        }
         if let Some(score) = self.prepared.plan.process.oom_score_adj {
             staged(ParentStage::OomScore, || write_oom_score(pid, score))?;
         }
@@ -434,39 +442,6 @@ impl Creation {
 
     fn spawned(&self) -> Result<&Spawned> {
         self.spawned.as_ref().ok_or_else(no_child)
-    }
-
-    /// Takes everything back and returns the error that made it necessary.
-    fn undo(mut self, e: Error) -> Error {
-        let spawned = self.spawned.take();
-        if let Some(spawned) = &spawned {
-            spawned.kill();
-        }
-        // `run` has let the lock go once the program runs; who deleted the container since then has run its hooks too.
-        if self.dir.lock(true).is_err() {
-            return e;
-        }
-        let hooks = if spawned.is_some() { self.prepared.plan.hooks.clone() } else { HookSet::default() };
-        // Where the cgroup was never made it is not ours to kill: only its directories are tried.
-        let stored = if self.cgroup.is_some() { self.stored.as_ref() } else { None };
-        let rdt = self.intel_rdt.as_ref().map(|m| &m.undo);
-        if let Err(second) = destroy(&self.dir, stored, rdt, &hooks, &self.prepared.hook_state) {
-            log::warn!("undo: {second}");
-        }
-        e
-    }
-
-    /// The end of a foreground run.
-    fn delete(self) -> Result<()> {
-        // Another process may delete it at the same moment, and runs the hooks then.
-        match self.dir.lock(true) {
-            Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        }
-        let rdt = self.intel_rdt.as_ref().map(|m| &m.kept);
-        destroy(&self.dir, self.stored.as_ref(), rdt, &HookSet::default(), &self.prepared.hook_state)?;
-        run_poststop(&self.prepared.plan.hooks, &self.prepared.hook_state);
-        Ok(())
     }
 }
 

@@ -65,7 +65,7 @@ pub fn plan(ctx: &Context, request: &Create) -> Result<Outlook> {
         HostFacts::lazy(ctx.rootless)
     };
     let mut driver = ctx.cgroup_driver;
-    if driver == CgroupDriver::Cgroupfs
+    if driver != CgroupDriver::Disabled
         && let Err(e) = facts.layout()
     {
         out.unknown.push(format!("the cgroup hierarchies ({e}): left out"));
@@ -198,6 +198,10 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str, after: Option<&Step>) ->
         }
         ParentStage::GateFile => one(format!("mkfifo {directory}/exec.fifo"), ""),
         ParentStage::Clone => clone(plan),
+        ParentStage::Unit => {
+            let units = plan.cgroup.iter().filter_map(|c| c.unit.as_ref());
+            units.flat_map(|unit| unit.words()).map(|text| (text, path.to_owned())).collect()
+        }
         ParentStage::OomScore => {
             let score = plan.process.oom_score_adj.map(|s| format!("write {s} to oom_score_adj of init"));
             score.map(|text| (text, "/process/oomScoreAdj".to_owned())).into_iter().collect()
@@ -242,8 +246,10 @@ fn parent_acts(row: &Row, plan: &Plan, directory: &str, after: Option<&Step>) ->
         ParentStage::PoststartHooks => hooks(&[HookKind::Poststart]),
         ParentStage::KillInit => one("SIGKILL to init, if it still runs".to_owned(), ""),
         ParentStage::RemoveCgroup => {
-            let places = plan.cgroup.iter().flat_map(|c| &c.places);
-            places.map(|p| (format!("rmdir {}", p.directory()), path.to_owned())).collect()
+            let units = plan.cgroup.iter().filter_map(|c| c.unit.as_ref());
+            let stopped = units.map(|u| (format!("StopUnit {}, if it is there", u.names.unit), path.to_owned()));
+            let places = plan.cgroup.iter().filter(|c| c.unit.is_none()).flat_map(|c| &c.places);
+            stopped.chain(places.map(|p| (format!("rmdir {}", p.directory()), path.to_owned()))).collect()
         }
         ParentStage::RemoveDirectory => one(format!("remove {directory}"), ""),
         ParentStage::PoststopHooks => hooks(&[HookKind::Poststop]),

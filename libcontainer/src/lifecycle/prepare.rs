@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::examine::{config_path, examine};
 use super::request::{Context, Create};
+use crate::cgroups::systemd::Bus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostFacts;
 use crate::notify_socket;
@@ -37,6 +38,8 @@ pub(crate) struct Prepared {
     pub pidfd_socket: Option<OwnedFd>,
     /// The connection to the seccomp agent.
     pub agent_socket: Option<OwnedFd>,
+    /// The connection to systemd, when the cgroup is to be its unit's.
+    pub bus: Option<Bus>,
     /// The caller's side of a foreground terminal; `run` opens it.
     pub terminal: Option<Host>,
     pub hook_state: HookState,
@@ -97,12 +100,16 @@ pub(crate) fn prepare(ctx: &Context, request: &Create, start: Start, connected: 
         console_socket: request.console_socket.is_some(),
     })?;
     check_preserved(request.listen_fds, request.preserve_fds)?;
+    // Before any effect: a systemd that does not answer leaves nothing to undo.
+    let unit = plan.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
+    let bus = unit.map(|unit| unit.connect()).transpose()?;
     let sockets = connected.map_or_else(|| Sockets::connect(request, plan.agent.as_ref()), Ok)?;
     Ok(Prepared {
         joined,
         console_socket: sockets.console,
         pidfd_socket: sockets.pidfd,
         agent_socket: sockets.agent,
+        bus,
         terminal: None,
         hook_state: HookState {
             oci_version: plan.oci_version.clone(),

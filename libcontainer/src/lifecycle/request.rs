@@ -25,7 +25,7 @@ pub struct Context {
 pub enum CgroupDriver {
     /// Directories in the cgroup filesystem.
     Cgroupfs,
-    /// systemd over D-Bus: not supported yet, refused.
+    /// systemd over D-Bus: the cgroup is a scope of its.
     Systemd,
     /// No cgroup at all.
     Disabled,

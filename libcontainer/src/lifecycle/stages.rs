@@ -19,6 +19,7 @@ pub(crate) enum ParentStage {
     GateFile,
     NotifySocket,
     Clone,
+    Unit,
     OomScore,
     ResctrlTasks,
     PrivateState,
@@ -180,6 +181,13 @@ pub(crate) const PARENT_ORDER: &[Row] = &[
         Moment::BeforeChild,
         "clone",
         "one call makes process, namespaces, pidfd and membership; from here on both sides work at the same time",
+    ),
+    row(
+        ParentStage::Unit,
+        By::Create,
+        Moment::BeforeChild,
+        "systemd unit",
+        "a scope is made of processes that exist; init waits, so that its cgroup namespace has the right root",
     ),
     row(
         ParentStage::OomScore,

@@ -5,7 +5,7 @@ use super::exec_limits;
 use super::pause::cgroup;
 use super::request::{Context, Status, Update};
 use super::update_rdt::RdtChange;
-use crate::cgroups::{UpdatePlan, merge};
+use crate::cgroups::{Applied, Stored, UpdatePlan, merge};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::spec::write::ToJson;
@@ -57,7 +57,8 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
             return Err(e);
         }
     };
-    let done = match plan.apply(&stored) {
+    let applied = plan.apply(&stored).and_then(|applied| tell_systemd(&plan, &stored, applied));
+    let done = match applied {
         Ok(applied) => pending.commit().map_err(|e| applied.undo(e)),
         Err(e) => {
             pending.discard();
@@ -69,6 +70,18 @@ pub fn update(ctx: &Context, id: &str, request: &Update) -> Result<()> {
             change.undo();
         }
     })
+}
+
+/// The unit of a container of the systemd driver gets the same limits: systemd would bring back its own at the next
+/// daemon-reload. It rounds a quota, so the files are written once more.
+fn tell_systemd<'s>(plan: &UpdatePlan, stored: &'s Stored, applied: Applied<'s>) -> Result<Applied<'s>> {
+    let Some(unit) = &stored.unit else { return Ok(applied) };
+    let told =
+        unit.update(plan.writes()).and_then(|rounded| if rounded { plan.apply(stored).map(drop) } else { Ok(()) });
+    match told {
+        Ok(()) => Ok(applied),
+        Err(e) => Err(applied.undo(e)),
+    }
 }
 
 fn from_flags(request: &Update) -> Resources<'_> {

@@ -58,6 +58,8 @@ pub(super) struct Parts<'a> {
     pub gate: bool,
     /// Whether there is a cgroup to enter.
     pub cgroup: bool,
+    /// Whether systemd makes it, after the clone.
+    pub unit: bool,
     /// Whether the parent has limits to set once the mounts are made.
     pub limits: bool,
     /// Whether the parent moves network interfaces in, which sysctl and hooks may need.
@@ -72,9 +74,13 @@ impl Parts<'_> {
             Stage::Attach => {
                 out.extend(self.oom_score.map(|score| step(Act::OomScore(score), "/process/oomScoreAdj")));
                 out.push(step(Act::Attach, "/linux/cgroupsPath"));
-                if self.cgroup {
+                if self.cgroup && !self.unit {
                     out.push(step(Act::Affinity(None), ""));
                 }
+            }
+            Stage::Unit if self.unit => {
+                out.push(step(Act::AwaitUnit, "/linux/cgroupsPath"));
+                out.push(step(Act::Affinity(None), ""));
             }
             Stage::Fork | Stage::UserNamespace | Stage::Join | Stage::Unshare => self.namespace_stage(stage, out),
             Stage::Session | Stage::Names => self.names_stage(stage, &mut names, out),

@@ -2,6 +2,7 @@
 //! and the child's list of steps in its order. Pure but for the facts that it asks [`HostFacts`] for; every problem of
 //! the configuration is reported at once, each with its JSON pointer.
 
+mod cgroup;
 pub mod exec;
 mod init_steps;
 mod process_steps;
@@ -10,7 +11,7 @@ use std::ffi::CString;
 
 use crate::affinity;
 use crate::capabilities::CAP_SYS_ADMIN;
-use crate::cgroups::{self, CgroupPlan, MountView};
+use crate::cgroups::CgroupPlan;
 use crate::error::{Error, Problem, Result, errno_words};
 use crate::hooks::HookSet;
 use crate::host::HostFacts;
@@ -18,7 +19,7 @@ use crate::intel_rdt::{self, RdtPlan};
 use crate::landlock;
 use crate::lifecycle::{CgroupDriver, Create};
 use crate::mounts;
-use crate::mounts::cgroup::{CgroupHierarchy, CgroupView};
+use crate::mounts::cgroup::CgroupView;
 use crate::namespaces::{self, NamespacePlan, joined, user};
 use crate::net_devices::{self, NetDevice};
 use crate::notify_socket;
@@ -144,7 +145,7 @@ impl Plan {
             process.env_push(&format!("LISTEN_FDS={}", inputs.request.listen_fds));
             process.env_push("LISTEN_PID=1");
         }
-        let mut cgroup = plan_cgroup(spec, linux, facts, inputs, &namespaces, problems)?;
+        let mut cgroup = cgroup::plan(spec, linux, facts, inputs, &namespaces, problems)?;
         let seccomp = plan_seccomp(linux, process.no_new_privileges, facts, problems);
         if inputs.request.strict || seccomp::fails_on_unknown(spec) {
             seccomp::unknown_names(spec, problems);
@@ -164,10 +165,10 @@ impl Plan {
             // None that the caller may make: the container stays in the caller's.
             (Some(cgroup), _) if cgroup.places.is_empty() && facts.rootless() => facts.layout()?.own_views(),
             (Some(cgroup), _) => cgroup.mount_views(),
-            (None, CgroupDriver::Disabled) => inherited_views(spec, facts, problems)?,
+            (None, CgroupDriver::Disabled) => cgroup::inherited_views(spec, facts, problems)?,
             (None, _) => Vec::new(),
         };
-        let mount_facts = mount_facts(spec, facts, &rootfs_path, &namespaces, cgroup_view(&views, facts)?, inputs)?;
+        let mount_facts = mount_facts(spec, facts, &rootfs_path, &namespaces, cgroup::view(&views, facts)?, inputs)?;
         let mut rootfs = rootfs::plan(spec, &mount_facts, problems);
         let names = Names::new(spec, inputs, &namespaces, problems);
         if problems.iter().any(|p| !p.dropped) {
@@ -187,6 +188,7 @@ impl Plan {
             seccomp: Filter::load(seccomp.as_ref(), facts.is_root()),
             gate: inputs.gate,
             cgroup: cgroup.is_some(),
+            unit: cgroup.as_ref().is_some_and(|c| c.unit.is_some()),
             limits: cgroup.as_ref().is_some_and(CgroupPlan::has_limits),
             net_devices: !net_devices.is_empty(),
         };
@@ -342,69 +344,6 @@ fn rootfs_path(root: Option<&Root<'_>>, bundle: &str, problems: &mut Vec<Problem
     })
 }
 
-fn plan_cgroup(
-    spec: &Spec<'_>,
-    linux: &Linux<'_>,
-    facts: &HostFacts,
-    inputs: &Inputs<'_>,
-    namespaces: &NamespacePlan,
-    problems: &mut Vec<Problem>,
-) -> Result<Option<CgroupPlan>> {
-    match inputs.cgroup_driver {
-        CgroupDriver::Disabled => return Ok(None),
-        CgroupDriver::Systemd => {
-            let problem =
-                Problem::new("/linux/cgroupsPath", "unsupported", "the systemd cgroup driver is not supported yet");
-            problems.push(problem.hint("use the cgroupfs driver"));
-            return Ok(None);
-        }
-        CgroupDriver::Cgroupfs => {}
-    }
-    let writable =
-        spec.mounts.iter().any(|m| matches!(m.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(m));
-    let delegated = namespaces.new & namespaces::CGROUP != 0 && writable;
-    let uid = spec.process.as_ref().and_then(|p| p.user.as_ref()).map_or(0, |u| u.uid);
-    let owner = match (&namespaces.id_maps, namespaces.joins_user()) {
-        (Some(_), _) => namespaces::host_id(&linux.uid_mappings, uid),
-        (None, true) => namespaces::host_id(&namespaces.joined_user.uid, uid),
-        (None, false) => Some(uid),
-    };
-    let request = cgroups::Request {
-        path: linux.cgroups_path.as_deref(),
-        id: &inputs.request.id,
-        resources: linux.resources.as_ref(),
-        layout: facts.layout()?,
-        rootless: facts.rootless(),
-        owner: owner.filter(|_| delegated),
-    };
-    let mut plan = CgroupPlan::build(&request, problems);
-    if facts.rootless() {
-        plan.leave_out(facts.layout()?, cgroups::refusal, problems);
-    }
-    let leaf = spec.annotations.0.iter().find(|(name, _)| name == cgroups::LEAF_ANNOTATION);
-    plan.plan_leaf(leaf.map(|(_, text)| &**text), facts.layout()?, problems);
-    problems.extend(plan.ignored.iter().cloned());
-    Ok(Some(plan))
-}
-
-fn is_writable(mount: &Mount<'_>) -> bool {
-    !mount.options.iter().any(|o| o == "ro" || o == "rro")
-}
-
-/// A container without a cgroup of its own stays in the caller's, and that is what its cgroup mount shows. Read-only: in
-/// it are processes that are not the container's.
-fn inherited_views(spec: &Spec<'_>, facts: &HostFacts, problems: &mut Vec<Problem>) -> Result<Vec<MountView>> {
-    let mut views = Vec::new();
-    for (i, mount) in spec.mounts.iter().enumerate().filter(|(_, m)| m.kind.as_deref() == Some("cgroup")) {
-        if is_writable(mount) {
-            let message = "a writable cgroup mount, but the container has no cgroup of its own";
-            problems.push(Problem::new(format!("/mounts/{i}"), "mount-cgroup", message).hint("add the option ro"));
-        }
-        views = facts.layout()?.own_views();
-    }
-    Ok(views)
-}
-
 /// The filter, whose flags this kernel must know.
 fn plan_seccomp(
     linux: &Linux<'_>,
@@ -454,25 +393,6 @@ fn mount_facts<'a>(
         selinux: spec.linux.as_ref().is_some_and(|l| l.mount_label.is_some()) && facts.selinux(),
         links: mounts::links(spec, inputs.bundle),
     })
-}
-
-/// The cgroup driver's view in the words of the mounts.
-fn cgroup_view(views: &[MountView], facts: &HostFacts) -> Result<CgroupView> {
-    let c_string = |s: &str| CString::new(s).unwrap_or_default();
-    match views {
-        [] => Ok(CgroupView::None),
-        [only] if only.v2 && only.name.is_empty() => {
-            let mount = facts.layout()?.unified.as_ref().map_or("/sys/fs/cgroup", |u| u.mount.as_str());
-            Ok(CgroupView::V2 { mountpoint: c_string(mount), dir: c_string(&only.source) })
-        }
-        views => Ok(CgroupView::V1 {
-            hierarchies: views
-                .iter()
-                .map(|v| CgroupHierarchy { name: v.name.clone(), dir: c_string(&v.source), options: v.options.clone() })
-                .collect(),
-            links: views.iter().flat_map(|v| v.links.iter().map(|l| (l.clone(), v.name.clone()))).collect(),
-        }),
-    }
 }
 
 /// The parts of the configuration that third parties look up in state.json.

@@ -164,6 +164,7 @@ impl Child<'_> {
                 let mapper = Mapper { channel: &self.channel, index };
                 step.apply(&mut self.rootfs, &mapper).map_err(|e| Failure::mount(&e, &self.rootfs))
             }
+            Act::AwaitUnit => Ok(self.channel.await_proceed()?),
             Act::OomScore(_)
             | Act::Attach
             | Act::AwaitIdMaps { .. }

@@ -20,6 +20,8 @@ pub enum Act {
     OomScore(i32),
     /// Write "0" to the v1 `tasks` files that the parent opened.
     Attach,
+    /// Wait until systemd has moved this process into its unit's cgroup.
+    AwaitUnit,
     /// sched_setaffinity(2): these CPUs, or all that the cpuset allows.
     Affinity(Option<IdList>),
     /// Wait until the parent wrote uid_map and gid_map.
@@ -166,6 +168,8 @@ pub enum Stage {
     Labels,
     /// A joined user namespace, and the fork inside it.
     Fork,
+    /// The cgroup that systemd makes.
+    Unit,
     /// Id maps and root in a new user namespace.
     UserNamespace,
     /// Joined namespaces.
@@ -227,6 +231,10 @@ pub const INIT_ORDER: &[(Stage, &str)] = &[
     (
         Stage::Fork,
         "a joined user namespace must own what is made: clone3 there; its capabilities over the host end here",
+    ),
+    (
+        Stage::Unit,
+        "the process that will be init must exist; before its ids change, since a user's systemd moves only the user's own processes",
     ),
     (
         Stage::UserNamespace,
@@ -313,6 +321,7 @@ impl fmt::Display for Act {
         match self {
             Act::OomScore(score) => write!(f, "write {score} to /proc/self/oom_score_adj"),
             Act::Attach => f.write_str("enter the cgroup"),
+            Act::AwaitUnit => f.write_str("wait until systemd has made the cgroup"),
             Act::Affinity(None) => f.write_str("use all processors of the cpuset"),
             Act::Affinity(Some(_)) => f.write_str("sched_setaffinity"),
             Act::AwaitIdMaps { .. } => f.write_str("wait for the id maps"),
@@ -428,6 +437,9 @@ mod tests {
             (Stage::Attach, Stage::Fork),
             (Stage::Fork, Stage::UserNamespace),
             (Stage::Attach, Stage::Unshare),
+            (Stage::Fork, Stage::Unit),
+            (Stage::Unit, Stage::UserNamespace),
+            (Stage::Unit, Stage::Unshare),
             (Stage::Pivot, Stage::Protect),
             (Stage::Identity, Stage::Program),
             (Stage::Close, Stage::Seccomp),

@@ -96,7 +96,7 @@ fn value(version: &str, commit: &str) -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities::names(),
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": SECCOMP_ACTIONS,
@@ -113,7 +113,15 @@ fn value(version: &str, commit: &str) -> Value {
             "netDevices": {"enabled": true},
         },
         "annotations": annotations,
-        "potentiallyUnsafeConfigAnnotations": ["bundle", crate::cgroups::LEAF_ANNOTATION, crate::landlock::ANNOTATION, crate::mounts::CONTEXT_KIND, crate::seccomp::FAIL_UNKNOWN],
+        // One that ends with a dot is a prefix.
+        "potentiallyUnsafeConfigAnnotations": [
+            "bundle",
+            crate::cgroups::systemd::ANNOTATIONS,
+            crate::cgroups::LEAF_ANNOTATION,
+            crate::landlock::ANNOTATION,
+            crate::mounts::CONTEXT_KIND,
+            crate::seccomp::FAIL_UNKNOWN,
+        ],
     })
 }
 

@@ -1,6 +1,7 @@
 //! `unified`: v2 files by name, written last.
 
 use super::Limits;
+use crate::cgroups::plan::Phase;
 use crate::spec::Resources;
 
 pub(super) fn unified(l: &mut Limits<'_>, resources: &Resources<'_>) {
@@ -41,7 +42,11 @@ pub(super) fn unified(l: &mut Limits<'_>, resources: &Resources<'_>) {
             continue;
         }
         for line in lines {
-            l.write(place, file.to_string(), line, pointer.clone());
+            let write = l.write(place, file.to_string(), line, pointer.clone());
+            if &**file == "pids.max" {
+                // As pids.limit, which it overrides: the set-up needs tasks.
+                write.phase = Phase::Final;
+            }
         }
     }
 }

@@ -77,8 +77,9 @@ mod tests {
                 leaf: false,
             }
         };
-        let stored = Stored { places: ["cpuset", "cpu,cpuacct", "memory", "name=systemd", ""].map(place).to_vec() };
-        let kept = Stored { places: ["cpu,cpuacct", "memory", ""].map(place).to_vec() };
+        let stored =
+            Stored { places: ["cpuset", "cpu,cpuacct", "memory", "name=systemd", ""].map(place).to_vec(), unit: None };
+        let kept = Stored { places: ["cpu,cpuacct", "memory", ""].map(place).to_vec(), unit: None };
         assert_eq!(stored.for_usage(), kept);
     }
 
